@@ -1,0 +1,2 @@
+DROP VIEW public.tasks;
+DROP SCHEMA taskrow CASCADE;

@@ -1,0 +1,322 @@
+//! Reading tasks: one by id, or a page of them.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    OptionalExtension, QueryResult, Queryable,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::{
+    id::TaskId,
+    json::Json,
+    statement::statement,
+    task::{Name, Status},
+};
+
+/// Rows a page looks at, at most. With a filter that few tasks match a page may be short, or empty, and still have a next one.
+const SCAN_LIMIT: i64 = 2000;
+/// Most tasks on a page.
+pub const PAGE_LIMIT: usize = 500;
+
+type TaskRow = (
+    SqlUuid,
+    Text,
+    Text,
+    SmallInt,
+    SmallInt,
+    Integer,
+    Timestamptz,
+    Text,
+    Text,
+    Timestamptz,
+    SmallInt,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<BigInt>,
+    Nullable<Text>,
+    Bool,
+);
+
+/// A task's row out of all tables; one statement, so one snapshot: it stands in exactly one of them.
+macro_rules! select_tasks {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.id, r.queue, r.kind, r.priority, r.max_attempts, r.timeout_ms, r.created_at, r.payload::text,
+                    CASE WHEN o.status = 1 THEN 'done' WHEN o.status = 2 THEN 'failed' WHEN o.status = 3 THEN 'cancelled'
+                         WHEN l.id IS NOT NULL THEN 'processing' WHEN s.seq IS NOT NULL THEN 'scheduled' ELSE 'queued' END,
+                    coalesce(o.finished_at, l.claimed_at, q.ready_at, r.created_at),
+                    coalesce(o.attempt, l.attempt, q.attempt, s.attempt, 0::smallint),
+                    s.run_at, o.result::text, coalesce(o.error, f.error), coalesce(o.worker, l.worker), p.value::text,
+                    coalesce(l.cancelled & taskrow.task_bit(r.id) <> 0, false)
+             FROM taskrow.records r
+             LEFT JOIN taskrow.outcomes o ON o.task_id = r.id
+             LEFT JOIN LATERAL (
+                 SELECT x.* FROM taskrow.leases x
+                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) l ON o.task_id IS NULL
+             LEFT JOIN LATERAL (
+                 SELECT x.* FROM taskrow.ready x
+                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) q ON o.task_id IS NULL
+             LEFT JOIN LATERAL (
+                 SELECT x.* FROM taskrow.scheduled x
+                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) s ON o.task_id IS NULL
+             LEFT JOIN LATERAL (
+                 SELECT x.error FROM taskrow.failures x WHERE x.task_id = r.id
+                 ORDER BY x.failed_at DESC LIMIT 1) f ON o.task_id IS NULL AND coalesce(l.attempt, q.attempt, s.attempt) > 0
+             LEFT JOIN LATERAL (
+                 SELECT x.value FROM taskrow.progress x WHERE x.task_id = r.id AND x.attempt = l.attempt) p ON o.task_id IS NULL
+             WHERE ",
+            $condition
+        )
+    };
+}
+
+statement! {
+    struct Get -> TaskRow { id: Uuid => SqlUuid }
+    select_tasks!("r.id = $1")
+}
+
+statement! {
+    struct GetMany<'a> -> TaskRow { ids: &'a [Uuid] => Array<SqlUuid> }
+    select_tasks!("r.id = ANY ($1) ORDER BY r.id DESC")
+}
+
+/// A task as it stands.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// Its queue.
+    pub queue: String,
+    /// Its kind.
+    pub kind: String,
+    /// -100..=100.
+    pub priority: i16,
+    /// The most claims it may burn.
+    pub max_attempts: i16,
+    /// Longest run of one attempt, in milliseconds.
+    pub timeout_ms: i32,
+    /// When it was stored.
+    pub created_at: DateTime<Utc>,
+    /// What was submitted.
+    pub payload: Json,
+    /// Where it stands.
+    pub status: Status,
+    /// When it came into this state, as far as is recorded.
+    pub updated_at: DateTime<Utc>,
+    /// Claims burnt so far.
+    pub attempt: i16,
+    /// When it is due, while scheduled.
+    pub run_at: Option<DateTime<Utc>>,
+    /// The result of a done task.
+    pub result: Option<Json>,
+    /// Why it failed, or why its last attempt did.
+    pub error: Option<String>,
+    /// The worker that has it, or had it last.
+    pub worker: Option<i64>,
+    /// What its handler last reported, while processing.
+    pub progress: Option<Json>,
+    /// Whether its cancellation was asked for while it runs.
+    pub cancel_requested: bool,
+}
+
+#[derive(Queryable)]
+struct Row {
+    id: Uuid,
+    queue: String,
+    kind: String,
+    priority: i16,
+    max_attempts: i16,
+    timeout_ms: i32,
+    created_at: DateTime<Utc>,
+    payload: String,
+    status: String,
+    updated_at: DateTime<Utc>,
+    attempt: i16,
+    run_at: Option<DateTime<Utc>>,
+    result: Option<String>,
+    error: Option<String>,
+    worker: Option<i64>,
+    progress: Option<String>,
+    cancel_requested: bool,
+}
+
+impl From<Row> for Task {
+    fn from(row: Row) -> Self {
+        Self {
+            id: TaskId::from_uuid(row.id),
+            queue: row.queue,
+            kind: row.kind,
+            priority: row.priority,
+            max_attempts: row.max_attempts,
+            timeout_ms: row.timeout_ms,
+            created_at: row.created_at,
+            payload: Json::from_database(row.payload),
+            status: row.status.parse().expect("the statement names states that exist"),
+            updated_at: row.updated_at,
+            attempt: row.attempt,
+            run_at: row.run_at,
+            result: row.result.map(Json::from_database),
+            error: row.error,
+            worker: row.worker,
+            progress: row.progress.map(Json::from_database),
+            cancel_requested: row.cancel_requested,
+        }
+    }
+}
+
+/// Reads one task.
+pub async fn get(connection: &mut AsyncPgConnection, id: TaskId) -> QueryResult<Option<Task>> {
+    let row: Option<Row> = Get { id: id.uuid() }.get_result(connection).await.optional()?;
+    Ok(row.map(Task::from))
+}
+
+/// Which tasks to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of this queue.
+    pub queue: Option<Name>,
+    /// Only of this kind.
+    pub kind: Option<Name>,
+    /// Only in this state.
+    pub status: Option<Status>,
+    /// Only those before this id: the previous page's [`Page::next`].
+    pub before: Option<TaskId>,
+    /// Most tasks, at most [`PAGE_LIMIT`].
+    pub limit: usize,
+}
+
+/// A page of tasks.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The tasks, newest first.
+    pub tasks: Vec<Task>,
+    /// Where the next page starts; none: this was the last one.
+    pub next: Option<TaskId>,
+}
+
+/// The ids of a page. `$1` before, `$2` rows to look at, `$3` tasks wanted, `$4` queue, `$5` kind, `$6` outcome. The window is
+/// bounded first and filtered then, so that a filter which matches little cannot make a page expensive.
+macro_rules! page_of {
+    ($window:expr, $full:literal) => {
+        concat!(
+            "WITH ",
+            $window,
+            ",
+             hits AS (
+                 SELECT w.id FROM win w
+                 WHERE w.id < $1
+                   AND ($6::smallint IS NULL OR w.status = $6)
+                   AND ($4::text IS NULL AND $5::text IS NULL OR EXISTS (
+                       SELECT FROM taskrow.records r
+                       WHERE r.id = w.id AND ($4 IS NULL OR r.queue = $4) AND ($5 IS NULL OR r.kind = $5)))
+                 ORDER BY w.id DESC LIMIT $3)
+             SELECT ARRAY(SELECT id FROM hits), (SELECT id FROM win ORDER BY id LIMIT 1), ",
+            $full
+        )
+    };
+}
+
+/// A window over one of the hot tables: whole batches only, for several rows may share a batch and a cursor lies between ids.
+macro_rules! window_of_hot {
+    ($table:literal) => {
+        concat!(
+            "rows AS MATERIALIZED (
+                 SELECT batch, mask FROM taskrow.", $table, " WHERE batch <= $1 ORDER BY batch DESC LIMIT $2),
+             bound AS MATERIALIZED (
+                 SELECT count(*) = $2 AS is_full, (SELECT batch FROM rows ORDER BY batch LIMIT 1) AS last FROM rows),
+             win AS MATERIALIZED (
+                 SELECT taskrow.batch_task(rows.batch, place) AS id, 0::smallint AS status
+                 FROM bound, rows, taskrow.mask_places(rows.mask) AS place
+                 WHERE NOT bound.is_full OR rows.batch <> bound.last)"
+        )
+    };
+}
+
+type PageRow = (Array<SqlUuid>, Nullable<SqlUuid>, Bool);
+
+macro_rules! page_statement {
+    ($name:ident, $sql:expr) => {
+        statement! {
+            struct $name<'a> -> PageRow {
+                before: Uuid => SqlUuid,
+                scan: i64 => BigInt,
+                limit: i64 => BigInt,
+                queue: Option<&'a str> => Nullable<Text>,
+                kind: Option<&'a str> => Nullable<Text>,
+                outcome: Option<i16> => Nullable<SmallInt>,
+            }
+            $sql
+        }
+    };
+}
+
+page_statement!(
+    PageOfAll,
+    page_of!(
+        "win AS MATERIALIZED (
+             SELECT id, 0::smallint AS status FROM taskrow.records WHERE id < $1 ORDER BY id DESC LIMIT $2)",
+        "(SELECT count(*) = $2 FROM win)"
+    )
+);
+
+page_statement!(
+    PageOfDone,
+    page_of!(
+        "win AS MATERIALIZED (
+             SELECT task_id AS id, status FROM taskrow.outcomes WHERE task_id < $1 ORDER BY task_id DESC LIMIT $2)",
+        "(SELECT count(*) = $2 FROM win)"
+    )
+);
+
+page_statement!(
+    PageOfNotDone,
+    page_of!(
+        "win AS MATERIALIZED (
+             SELECT task_id AS id, status FROM taskrow.outcomes
+             WHERE task_id < $1 AND status IN (2, 3) ORDER BY task_id DESC LIMIT $2)",
+        "(SELECT count(*) = $2 FROM win)"
+    )
+);
+
+page_statement!(PageOfQueued, page_of!(window_of_hot!("ready"), "(SELECT is_full FROM bound)"));
+
+page_statement!(PageOfScheduled, page_of!(window_of_hot!("scheduled"), "(SELECT is_full FROM bound)"));
+
+page_statement!(PageOfProcessing, page_of!(window_of_hot!("leases"), "(SELECT is_full FROM bound)"));
+
+/// Lists tasks, newest first. Two statements: a task that changes its state between them is left out of a page filtered by state.
+pub async fn list(connection: &mut AsyncPgConnection, filter: &Filter) -> QueryResult<Page> {
+    macro_rules! load {
+        ($name:ident) => {
+            $name {
+                before: filter.before.map_or(Uuid::max(), TaskId::uuid),
+                scan: SCAN_LIMIT,
+                limit: filter.limit.min(PAGE_LIMIT) as i64,
+                queue: filter.queue.as_ref().map(Name::as_str),
+                kind: filter.kind.as_ref().map(Name::as_str),
+                outcome: filter.status.and_then(Status::outcome_code),
+            }
+            .get_result(connection)
+            .await?
+        };
+    }
+    let (ids, edge, is_full): (Vec<Uuid>, Option<Uuid>, bool) = match filter.status {
+        None => load!(PageOfAll),
+        Some(Status::Done) => load!(PageOfDone),
+        Some(Status::Failed | Status::Cancelled) => load!(PageOfNotDone),
+        Some(Status::Queued) => load!(PageOfQueued),
+        Some(Status::Scheduled) => load!(PageOfScheduled),
+        Some(Status::Processing) => load!(PageOfProcessing),
+    };
+    let next = if ids.len() == filter.limit.min(PAGE_LIMIT) { ids.last().copied() } else { edge.filter(|_| is_full) };
+    let rows: Vec<Row> = if ids.is_empty() { Vec::new() } else { GetMany { ids: &ids }.load(connection).await? };
+    let tasks = rows
+        .into_iter()
+        .map(Task::from)
+        .filter(|task| filter.status.is_none_or(|status| task.status == status))
+        .collect();
+    Ok(Page { tasks, next: next.map(TaskId::from_uuid) })
+}

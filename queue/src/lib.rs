@@ -1,0 +1,46 @@
+//! The queue protocol on Postgres: the only home of queue SQL.
+//!
+//! Guarantee: at-least-once execution, exactly one recorded outcome per task.
+//!
+//! What a task is:
+//! - [`id`]: task ids and batches; [`mask`]: which tasks of a batch are meant
+//! - [`task`]: what is submitted, and its limits; [`json`]: which JSON Postgres can hold
+//!
+//! What can be done with it, each one statement (or a few, said where) and each on a connection the caller owns:
+//! - [`submit`](mod@submit), [`claim`](mod@claim), [`finish`](mod@finish), [`requeue`](mod@requeue)
+//! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
+//! - [`promote`](mod@promote): what is scheduled and due becomes ready
+//! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
+//! - [`inspect`]: one task, pages of tasks; [`overview`]: queues; [`progress`]
+//! - [`retention`]: drop old days
+//!
+//! How processes hear of it: [`wakeup`]. Hints only: lost, late or doubled ones change latency, never results.
+
+mod statement;
+
+pub mod cancel;
+pub mod claim;
+pub mod finish;
+pub mod id;
+pub mod inspect;
+pub mod json;
+pub mod mask;
+pub mod overview;
+pub mod progress;
+pub mod promote;
+pub mod requeue;
+pub mod rescue;
+pub mod retention;
+pub mod retry;
+pub mod session;
+pub mod submit;
+pub mod task;
+pub mod wakeup;
+pub mod workers;
+
+pub use crate::{
+    id::{BatchId, TaskId},
+    json::Json,
+    mask::Mask,
+    task::{Lane, NewTask, Status},
+};

@@ -1,0 +1,55 @@
+//! Queueing a failed or cancelled task again, by hand.
+
+use diesel::{
+    OptionalExtension, QueryResult,
+    sql_types::{SmallInt, Text, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::{id::TaskId, statement::statement, task::Status};
+
+statement! {
+    /// The only removal of an outcome outside retention. Two at once: the second finds nothing to remove.
+    struct Retry -> (Text,) { id: Uuid => SqlUuid }
+    "WITH gone AS (DELETE FROM taskrow.outcomes WHERE task_id = $1 AND status IN (2, 3) RETURNING task_id),
+     back AS (
+         INSERT INTO taskrow.ready (queue, kind, rank, max_attempts, timeout_ms, batch, mask)
+         SELECT r.queue, r.kind, -r.priority, r.max_attempts, r.timeout_ms, taskrow.task_batch(r.id), taskrow.task_bit(r.id)
+         FROM gone JOIN taskrow.records r ON r.id = gone.task_id
+         RETURNING queue)
+     SELECT queue FROM back"
+}
+
+statement! {
+    struct FindOutcome -> (SmallInt,) { id: Uuid => SqlUuid }
+    "SELECT coalesce((SELECT status FROM taskrow.outcomes WHERE task_id = $1), 0::smallint)
+     FROM taskrow.records WHERE id = $1"
+}
+
+/// What a retry did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// It waits again, in this queue, with all its attempts.
+    Queued(String),
+    /// It is done, and stays so.
+    Done,
+    /// It has not ended.
+    Open,
+    /// No such task.
+    NotFound,
+}
+
+/// Queues a failed or cancelled task again.
+pub async fn retry(connection: &mut AsyncPgConnection, id: TaskId) -> QueryResult<Retried> {
+    let queued: Option<(String,)> = Retry { id: id.uuid() }.get_result(connection).await.optional()?;
+    if let Some((queue,)) = queued {
+        return Ok(Retried::Queued(queue));
+    }
+    let outcome: Option<(i16,)> = FindOutcome { id: id.uuid() }.get_result(connection).await.optional()?;
+    Ok(match outcome {
+        None => Retried::NotFound,
+        Some((code,)) if code != 0 && Status::of_outcome(code) == Status::Done => Retried::Done,
+        Some(_) => Retried::Open,
+    })
+}

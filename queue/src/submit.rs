@@ -1,0 +1,168 @@
+//! Storing tasks: one statement for any number of them.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    result::{DatabaseErrorKind, Error},
+    sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use uuid::Uuid;
+
+use crate::{
+    id::{BATCH_SIZE, BatchId, TaskId},
+    mask::Mask,
+    statement::statement,
+    task::{NewTask, Options, Start},
+};
+
+statement! {
+    /// Records, and one row per batch in `ready` or `scheduled`. All or nothing.
+    struct Submit<'a> -> (SqlUuid,) {
+        batches: &'a [Uuid] => Array<SqlUuid>,
+        masks: &'a [i64] => Array<BigInt>,
+        queues: &'a [&'a str] => Array<Text>,
+        kinds: &'a [&'a str] => Array<Text>,
+        priorities: &'a [i16] => Array<SmallInt>,
+        max_attempts: &'a [i16] => Array<SmallInt>,
+        timeouts_ms: &'a [i32] => Array<Integer>,
+        delays_ms: &'a [Option<i64>] => Array<Nullable<BigInt>>,
+        starts: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+        ids: &'a [Uuid] => Array<SqlUuid>,
+        positions: &'a [i32] => Array<Integer>,
+        payloads: &'a [&'a str] => Array<Text>,
+    }
+    // Only the database's clock decides whether a batch is due.
+    "WITH batches AS MATERIALIZED (
+         SELECT b.*, coalesce(b.start, clock_timestamp() + b.delay_ms * interval '1 millisecond') AS run_at
+         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::integer[],
+                     $8::bigint[], $9::timestamptz[])
+              AS b(batch, mask, queue, kind, priority, max_attempts, timeout_ms, delay_ms, start)),
+     stored AS (
+         INSERT INTO taskrow.records (id, queue, kind, priority, max_attempts, timeout_ms, payload)
+         SELECT t.id, ($3::text[])[t.at], ($4::text[])[t.at], ($5::smallint[])[t.at], ($6::smallint[])[t.at],
+                ($7::integer[])[t.at], t.payload::json
+         FROM unnest($10::uuid[], $11::integer[], $12::text[]) AS t(id, at, payload)),
+     due AS (
+         INSERT INTO taskrow.ready (batch, mask, queue, kind, rank, max_attempts, timeout_ms)
+         SELECT batch, mask, queue, kind, -priority, max_attempts, timeout_ms
+         FROM batches WHERE run_at IS NULL OR run_at <= clock_timestamp()),
+     later AS (
+         INSERT INTO taskrow.scheduled (run_at, batch, mask, queue, kind, rank, max_attempts, timeout_ms)
+         SELECT run_at, batch, mask, queue, kind, -priority, max_attempts, timeout_ms
+         FROM batches WHERE run_at > clock_timestamp()
+         RETURNING batch)
+     SELECT batch FROM later"
+}
+
+/// Tasks with their ids, ready to be stored. Making one fixes the ids, so storing it twice cannot store the tasks twice.
+#[derive(Debug)]
+pub struct Submission {
+    batches: Vec<Batch>,
+    /// Parallel to the tasks given.
+    ids: Vec<TaskId>,
+    tasks: Vec<NewTask>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    id: BatchId,
+    mask: Mask,
+    /// Index of a task whose options all tasks of the batch share.
+    example: usize,
+}
+
+/// What [`store`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// Stored now. Holds the batches that were not due.
+    Now(HashSet<BatchId>),
+    /// These very ids had been stored before: an earlier attempt had committed after all.
+    Before,
+}
+
+impl Submission {
+    /// Puts tasks that share their options into batches of up to 64 and gives each its id.
+    pub fn new(tasks: Vec<NewTask>) -> Self {
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut open: HashMap<&Options, usize> = HashMap::new();
+        let mut ids = Vec::with_capacity(tasks.len());
+        for (index, task) in tasks.iter().enumerate() {
+            let current = open.get(&task.options).copied().filter(|at| batches[*at].mask.size() < BATCH_SIZE);
+            let at = current.unwrap_or_else(|| {
+                batches.push(Batch { id: BatchId::new(), mask: Mask::EMPTY, example: index });
+                open.insert(&task.options, batches.len() - 1);
+                batches.len() - 1
+            });
+            let batch = &mut batches[at];
+            let id = batch.id.task(batch.mask.size() as u32);
+            batch.mask = batch.mask | id.bit();
+            ids.push(id);
+        }
+        Self { batches, ids, tasks }
+    }
+
+    /// The ids, in the order of the tasks given.
+    pub fn ids(&self) -> &[TaskId] {
+        &self.ids
+    }
+
+    /// The tasks, in the order given.
+    pub fn tasks(&self) -> &[NewTask] {
+        &self.tasks
+    }
+
+    /// Takes the tasks back, to be submitted under other ids.
+    pub fn into_tasks(self) -> Vec<NewTask> {
+        self.tasks
+    }
+
+    fn options(&self) -> impl Iterator<Item = &Options> {
+        self.batches.iter().map(|batch| &self.tasks[batch.example].options)
+    }
+}
+
+/// Stores a submission. After an error whose effect is unknown (a broken connection), store the same submission again:
+/// if the first try had committed, the answer is [`Stored::Before`].
+pub async fn store(connection: &mut AsyncPgConnection, submission: &Submission) -> Result<Stored, Error> {
+    let at: HashMap<BatchId, i32> = submission.batches.iter().map(|batch| batch.id).zip(1..).collect();
+    let statement = Submit {
+        batches: &submission.batches.iter().map(|batch| batch.id.uuid()).collect::<Vec<_>>(),
+        masks: &submission.batches.iter().map(|batch| batch.mask.to_sql()).collect::<Vec<_>>(),
+        queues: &submission.options().map(|options| options.lane.queue.as_str()).collect::<Vec<_>>(),
+        kinds: &submission.options().map(|options| options.lane.kind.as_str()).collect::<Vec<_>>(),
+        priorities: &submission.options().map(|options| options.priority).collect::<Vec<_>>(),
+        max_attempts: &submission.options().map(|options| options.max_attempts).collect::<Vec<_>>(),
+        timeouts_ms: &submission.options().map(|options| milliseconds(options.timeout) as i32).collect::<Vec<_>>(),
+        delays_ms: &submission.options().map(delay_ms).collect::<Vec<_>>(),
+        starts: &submission.options().map(start_at).collect::<Vec<_>>(),
+        ids: &submission.ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
+        positions: &submission.ids.iter().map(|id| at[&id.batch()]).collect::<Vec<_>>(),
+        payloads: &submission.tasks.iter().map(|task| task.payload.get()).collect::<Vec<_>>(),
+    };
+    match statement.load::<(Uuid,)>(connection).await {
+        Ok(later) => Ok(Stored::Now(later.into_iter().map(|(batch,)| BatchId::from_uuid(batch)).collect())),
+        Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(Stored::Before),
+        Err(error) => Err(error),
+    }
+}
+
+fn delay_ms(options: &Options) -> Option<i64> {
+    match options.start {
+        Start::After(delay) => Some(milliseconds(delay)),
+        _ => None,
+    }
+}
+
+fn start_at(options: &Options) -> Option<DateTime<Utc>> {
+    match options.start {
+        Start::At(time) => Some(time),
+        _ => None,
+    }
+}
+
+/// Callers keep durations within the limits of [`crate::task`], far below what 32 bits of milliseconds hold.
+pub(crate) fn milliseconds(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

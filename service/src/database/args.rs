@@ -1,0 +1,95 @@
+//! Flags and environment that say where Postgres is.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    Database, SslMode,
+    tls::Tls,
+    url::{Endpoint, parse},
+};
+use crate::exit::Failure;
+
+/// Where Postgres is. `DATABASE_URL` wins over its parts; the password is best given apart from it.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Postgres")]
+pub struct DatabaseArgs {
+    /// `postgresql://user@host:port/name`. Takes `sslmode` and `sslrootcert` as parameters.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// The same database without a transaction pooler in between: for LISTEN, the hot statements and migrations.
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true)]
+    pub database_direct_url: Option<String>,
+    /// Host, when there is no URL.
+    #[arg(long, env = "DATABASE_HOST", default_value = "localhost")]
+    pub database_host: String,
+    /// Port, when there is no URL.
+    #[arg(long, env = "DATABASE_PORT", default_value_t = 5432)]
+    pub database_port: u16,
+    /// Database name, when there is no URL.
+    #[arg(long, env = "DATABASE_NAME", default_value = "app")]
+    pub database_name: String,
+    /// User, when there is no URL.
+    #[arg(long, env = "DATABASE_USER", default_value = "app")]
+    pub database_user: String,
+    /// File that holds the password (any characters; one trailing newline is cut). The password itself is read from
+    /// the environment variable POSTGRES_PASSWORD only, never from a flag. Either wins over a password in the URL.
+    #[arg(long, env = "POSTGRES_PASSWORD_FILE")]
+    pub postgres_password_file: Option<PathBuf>,
+    /// Encryption, when the URL does not say it.
+    #[arg(long, env = "DATABASE_SSLMODE", value_enum)]
+    pub database_sslmode: Option<SslMode>,
+    /// PEM file with the certificate authorities to trust; the system's own when absent.
+    #[arg(long, env = "DATABASE_CA_FILE")]
+    pub database_ca_file: Option<PathBuf>,
+}
+
+impl DatabaseArgs {
+    /// Checks the configuration without connecting. `application` is the process' name in `pg_stat_activity`.
+    pub fn database(&self, application: &'static str) -> Result<Database, Failure> {
+        let password = self.password()?;
+        let endpoint = match &self.database_url {
+            Some(url) => parse("DATABASE_URL", url, password.as_deref())?,
+            None => self.endpoint_of_parts(password.as_deref()),
+        };
+        let direct = self
+            .database_direct_url
+            .as_ref()
+            .map(|url| parse("DATABASE_DIRECT_URL", url, password.as_deref()))
+            .transpose()?
+            .map(|endpoint| endpoint.config);
+        let mode = endpoint.ssl_mode.or(self.database_sslmode).unwrap_or(SslMode::Prefer);
+        let ca_file = endpoint.ca_file.as_ref().or(self.database_ca_file.as_ref());
+        let tls = Tls::new(mode, ca_file.map(PathBuf::as_path))?;
+        Ok(Database { pooled: endpoint.config, direct, tls, application })
+    }
+
+    fn endpoint_of_parts(&self, password: Option<&str>) -> Endpoint {
+        let mut config = tokio_postgres::Config::new();
+        config.host(&self.database_host).port(self.database_port).dbname(&self.database_name).user(&self.database_user);
+        if let Some(password) = password {
+            config.password(password);
+        }
+        Endpoint { config, ssl_mode: None, ca_file: None }
+    }
+
+    fn password(&self) -> Result<Option<String>, Failure> {
+        #[expect(clippy::disallowed_methods, reason = "a password must not be a flag: flags show in `ps`")]
+        let from_environment = std::env::var("POSTGRES_PASSWORD").ok().filter(|password| !password.is_empty());
+        match (&self.postgres_password_file, from_environment) {
+            (Some(path), _) => {
+                let text = fs::read_to_string(path)
+                    .map_err(|error| Failure::usage(format!("POSTGRES_PASSWORD_FILE {}: {error}", path.display())))?;
+                Ok(Some(text.strip_suffix('\n').unwrap_or(&text).to_owned()))
+            }
+            (None, password) => Ok(password),
+        }
+    }
+}
+
+impl std::fmt::Debug for DatabaseArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
+}

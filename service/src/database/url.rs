@@ -1,0 +1,132 @@
+//! Reads a Postgres URL, forgiving about passwords.
+//!
+//! `postgresql://app:$(PASSWORD)@postgres:5432/app` is how people write it, and nothing percent-encodes that password. So the
+//! host starts after the *last* `@`, and the password is decoded only where it holds valid `%XX` sequences.
+//! A password that itself looks percent-encoded belongs into `POSTGRES_PASSWORD`.
+
+use std::{borrow::Cow, path::PathBuf, str::FromStr};
+
+use clap::ValueEnum;
+use percent_encoding::percent_decode_str;
+
+use super::SslMode;
+use crate::exit::Failure;
+
+/// What a URL says.
+pub(super) struct Endpoint {
+    pub(super) config: tokio_postgres::Config,
+    pub(super) ssl_mode: Option<SslMode>,
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+/// Reads `url`; `password`, when given, wins over the URL's. `name` is the variable to blame. Errors never quote the URL.
+pub(super) fn parse(name: &str, url: &str, password: Option<&str>) -> Result<Endpoint, Failure> {
+    let bad = |reason: &str| Failure::usage(format!("{name}: {reason}"));
+    let rest = url
+        .strip_prefix("postgresql://")
+        .or_else(|| url.strip_prefix("postgres://"))
+        .ok_or_else(|| bad("must start with postgresql://"))?;
+    let (user_info, location) = match rest.rfind('@') {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => ("", rest),
+    };
+    let (user, own_password) = match user_info.split_once(':') {
+        Some((user, password)) => (user, Some(password)),
+        None => (user_info, None),
+    };
+    let (location, query) = location.split_once('?').unwrap_or((location, ""));
+
+    let mut ssl_mode = None;
+    let mut ca_file = None;
+    let mut kept = Vec::new();
+    for parameter in query.split('&').filter(|part| !part.is_empty()) {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = decode(value);
+        match key {
+            "sslmode" => {
+                let mode = SslMode::from_str(&value, false)
+                    .map_err(|_| bad("sslmode must be disable, prefer, require or verify-full"))?;
+                ssl_mode = Some(mode);
+            }
+            "sslrootcert" => ca_file = Some(PathBuf::from(value.as_ref())),
+            _ => kept.push(parameter),
+        }
+    }
+
+    let bare = format!("postgresql://{location}?{}", kept.join("&"));
+    // The library's message may quote a parameter, never the user or the password: both are cut off above.
+    let mut config = tokio_postgres::Config::from_str(&bare).map_err(|error| bad(&error.to_string()))?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(bad("names no host"));
+    }
+    if !user.is_empty() {
+        config.user(decode(user));
+    }
+    if let Some(password) = password.map(Cow::Borrowed).or(own_password.map(decode)) {
+        config.password(password.as_bytes());
+    }
+    Ok(Endpoint { config, ssl_mode, ca_file })
+}
+
+/// Percent-decodes `text`, or leaves it alone where a `%` is no valid escape or the bytes are no UTF-8.
+fn decode(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let escapes_hold = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'%')
+        .all(|(at, _)| bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)));
+    if !escapes_hold {
+        return Cow::Borrowed(text);
+    }
+    percent_decode_str(text).decode_utf8().unwrap_or(Cow::Borrowed(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::Host;
+
+    use super::*;
+
+    fn password_of(url: &str, apart: Option<&str>) -> String {
+        let endpoint = parse("DATABASE_URL", url, apart).unwrap();
+        assert_eq!(endpoint.config.get_hosts(), [Host::Tcp("db".to_owned())]);
+        assert_eq!(endpoint.config.get_dbname(), Some("app"));
+        String::from_utf8(endpoint.config.get_password().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn any_password_reaches_postgres() {
+        assert_eq!(password_of("postgresql://app:plain@db:5432/app", None), "plain");
+        assert_eq!(password_of("postgresql://app:p@ss:w/rd%@db:5432/app", None), "p@ss:w/rd%");
+        assert_eq!(password_of("postgresql://app:p%40ss@db/app?sslmode=disable", None), "p@ss");
+        assert_eq!(password_of("postgresql://app:old@db/app", Some("%41@/:")), "%41@/:");
+        assert_eq!(password_of("postgresql://app@db/app", Some("apart")), "apart");
+    }
+
+    #[test]
+    fn errors_blame_the_variable_and_hide_the_secret() {
+        for url in [
+            "mysql://a:secret@db/app",
+            "postgresql://a:secret@db:port/app",
+            "postgresql://a:secret@db/app?sslmode=maybe",
+            "postgresql://",
+        ] {
+            let error = parse("DATABASE_URL", url, None).err().unwrap().to_string();
+            assert!(error.starts_with("DATABASE_URL: "), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ssl_parameters_are_taken_from_the_url() {
+        let endpoint = parse(
+            "DATABASE_URL",
+            "postgres://a@db/app?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=3",
+            None,
+        )
+        .unwrap();
+        assert_eq!(endpoint.ssl_mode, Some(SslMode::VerifyFull));
+        assert_eq!(endpoint.ca_file, Some(PathBuf::from("/ca.pem")));
+    }
+}
