@@ -36,3 +36,6 @@ pub const VOLATILE: Session =
 /// Cleaning up: may take its time.
 pub const CLEANUP: Session =
     Session { purpose: "cleanup", settings: &[], statement_timeout: Duration::from_secs(600), direct: true };
+
+/// Looking around: plans by statistics, as anybody's.
+pub const READ: Session = Session { purpose: "read", settings: &["jit=off"], statement_timeout: TIMEOUT, direct: true };

@@ -1,6 +1,6 @@
 //! What is submitted, and the limits of it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ pub const NAME_LIMIT: usize = 64;
 pub const PRIORITY_LIMIT: i16 = 100;
 /// Most attempts a task may be given.
 pub const MAX_ATTEMPTS_LIMIT: i16 = 1000;
-/// Attempts of a task that does not say: with the default retry schedule, about half a day of failing.
+/// Attempts of a task that does not say. With the worker's default retry schedule its waits add up to five hours on average.
 pub const DEFAULT_MAX_ATTEMPTS: i16 = 20;
 /// Longest run of one attempt that may be asked for.
 pub const TIMEOUT_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -33,10 +33,10 @@ pub struct Lane {
     pub kind: Name,
 }
 
-/// The name of a queue or a kind: 1 to 64 of `A-Z a-z 0-9 . _ - : /`.
+/// The name of a queue or a kind: 1 to 64 of `A-Z a-z 0-9 . _ - : /`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Name(Box<str>);
+pub struct Name(Arc<str>);
 
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +45,7 @@ pub struct BadName;
 
 impl Name {
     /// Checks a name.
-    pub fn new(text: impl Into<Box<str>>) -> Result<Self, BadName> {
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, BadName> {
         let text = text.into();
         let fits = (1..=NAME_LIMIT).contains(&text.len());
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:/".contains(&byte));
@@ -74,7 +74,7 @@ impl std::str::FromStr for Name {
 
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0.into()
+        name.as_str().to_owned()
     }
 }
 

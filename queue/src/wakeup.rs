@@ -46,8 +46,10 @@ const LISTEN: Session = session::VOLATILE.named("listener");
 /// Something that may have happened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
-    /// There may be work in a queue, now or scheduled for soon.
+    /// There may be work in a queue.
     Work(Name),
+    /// Something was scheduled; it may be due before what was known.
+    Schedule,
     /// A running task of this worker is to be cancelled.
     Cancel(WorkerId),
     /// A queue was paused.
@@ -60,6 +62,7 @@ impl Hint {
     fn encode(&self) -> String {
         match self {
             Self::Work(queue) => format!("work {queue}"),
+            Self::Schedule => "schedule".to_owned(),
             Self::Cancel(worker) => format!("cancel {}", worker.0),
             Self::Pause(queue) => format!("pause {queue}"),
             Self::Anything => "anything".to_owned(),
@@ -72,6 +75,7 @@ impl Hint {
             Some(("work", queue)) => Name::new(queue).ok().map(Self::Work),
             Some(("cancel", worker)) => worker.parse().ok().map(|id| Self::Cancel(WorkerId(id))),
             Some(("pause", queue)) => Name::new(queue).ok().map(Self::Pause),
+            None if text == "schedule" => Some(Self::Schedule),
             None if text == "anything" => Some(Self::Anything),
             _ => None,
         }
@@ -240,7 +244,9 @@ mod tests {
     #[test]
     fn hints_survive_the_wire_and_foreign_text_is_ignored() {
         let queue = Name::new("a/b:c").unwrap();
-        for hint in [Hint::Work(queue.clone()), Hint::Cancel(WorkerId(7)), Hint::Pause(queue), Hint::Anything] {
+        for hint in
+            [Hint::Work(queue.clone()), Hint::Schedule, Hint::Cancel(WorkerId(7)), Hint::Pause(queue), Hint::Anything]
+        {
             assert_eq!(Hint::decode(&hint.encode()), Some(hint));
         }
         for text in ["", "work", "work ", "work a b", "cancel x", "probe 1", "new thing"] {

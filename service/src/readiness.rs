@@ -57,6 +57,11 @@ impl Readiness {
         }
     }
 
+    /// Whether a dependency was missing at its last check.
+    pub fn is_missing(&self, dependency: &'static str) -> bool {
+        self.lock().dependencies.get(dependency).is_some_and(Result::is_err)
+    }
+
     /// Turns `/ready` off for good: the process is stopping.
     pub fn stop(&self) {
         self.lock().stopping = true;

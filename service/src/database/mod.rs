@@ -28,6 +28,7 @@ pub use self::{
     link::{Link, LinkError},
     tls::SslMode,
 };
+use crate::exit::Failure;
 
 /// A pool of connections for reads and rare writes. Hot paths own a [`Link`] instead.
 pub type Pool = bb8::Pool<AsyncPgConnection>;
@@ -86,6 +87,13 @@ pub enum ConnectError {
 }
 
 impl Database {
+    /// The database behind a URL, without looking at the environment.
+    pub fn from_url(url: &str, application: &'static str) -> Result<Self, Failure> {
+        let endpoint = url::parse("database URL", url, None)?;
+        let tls = Tls::new(endpoint.ssl_mode.unwrap_or(SslMode::Prefer), endpoint.ca_file.as_deref())?;
+        Ok(Self { pooled: endpoint.config, direct: None, tls, application })
+    }
+
     /// Opens a connection.
     pub async fn connect(&self, session: Session) -> Result<AsyncPgConnection, ConnectError> {
         match time::timeout(CONNECT_TIMEOUT, self.open(session)).await {

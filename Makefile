@@ -1,0 +1,38 @@
+# The few commands of everyday work. `make` lists them.
+
+# Where Cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint fmt bench clean-data
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+setup: ## Install a Postgres server if there is none
+	@dev/setup.sh
+
+run: setup ## Run the whole system locally; ARGS="..." are passed on
+	cargo run --release -- $(ARGS)
+
+test: ## Run every test, with one throw-away Postgres beside them
+	@dev/setup.sh --test
+	cargo test --workspace --no-run
+	$(TARGET)/debug/local-pg exec -- cargo test --workspace
+
+lint: ## Check formatting and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	cargo fmt --all
+
+bench: setup ## Measure throughput and latency; ARGS="..." are passed on
+	cargo run --release -p bench -- $(ARGS)
+
+clean-data: ## Remove the local data and the Postgres versions fetched for tests
+	@for lock in $$(find .taskrow -name postmaster.pid 2>/dev/null); do \
+		pid=$$(head -n 1 "$$lock"); \
+		if kill -0 "$$pid" 2>/dev/null; then echo "a server (pid $$pid) still runs: $$lock" >&2; exit 1; fi; \
+	done
+	@if [ -d .taskrow ]; then du -sh .taskrow/*; rm -rf .taskrow; echo "removed .taskrow"; fi

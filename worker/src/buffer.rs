@@ -1,0 +1,119 @@
+//! Tasks that are claimed and wait for a slot.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use queue::claim::Claimed;
+use tokio::{sync::Notify, time::Instant};
+
+/// First in, first out. The claimer never puts in more than [`crate::prefetch`] allows, so it is bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    state: Mutex<State>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Claimed>,
+    running: usize,
+    is_closed: bool,
+    /// When the buffer last began to hold tasks, or gave one to a slot.
+    moved_at: Option<Instant>,
+}
+
+impl Buffer {
+    /// Adds tasks. After [`Buffer::close`] they come straight back.
+    pub(crate) fn put(&self, tasks: Vec<Claimed>) -> Vec<Claimed> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return tasks;
+        }
+        let added = tasks.len();
+        if state.waiting.is_empty() {
+            state.moved_at = Some(Instant::now());
+        }
+        state.waiting.extend(tasks);
+        drop(state);
+        for _ in 0..added {
+            self.filled.notify_one();
+        }
+        Vec::new()
+    }
+
+    /// Waits for a task to run; none: closed. The caller says [`Buffer::ended`] when it has run.
+    pub(crate) async fn take(&self) -> Option<Claimed> {
+        loop {
+            let filled = self.filled.notified();
+            {
+                let mut state = self.lock();
+                if let Some(task) = state.waiting.pop_front() {
+                    state.running += 1;
+                    state.moved_at = Some(Instant::now());
+                    drop(state);
+                    self.drained.notify_one();
+                    return Some(task);
+                }
+                if state.is_closed {
+                    drop(state);
+                    // Wake the next slot: one notification may have to reach all of them.
+                    self.filled.notify_one();
+                    return None;
+                }
+            }
+            filled.await;
+        }
+    }
+
+    /// A task taken has ended.
+    pub(crate) fn ended(&self) {
+        self.lock().running -= 1;
+        self.drained.notify_one();
+    }
+
+    /// How many wait and how many run.
+    pub(crate) fn load(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.waiting.len(), state.running)
+    }
+
+    /// Resolves when a task has left since the last call.
+    pub(crate) async fn drained(&self) {
+        self.drained.notified().await;
+    }
+
+    /// Takes out the waiting tasks that match, to be given back.
+    pub(crate) fn remove(&self, matches: impl Fn(&Claimed) -> bool) -> Vec<Claimed> {
+        let mut state = self.lock();
+        let (removed, kept) = std::mem::take(&mut state.waiting).into_iter().partition(matches);
+        state.waiting = kept;
+        removed.into()
+    }
+
+    /// Takes out all waiting tasks if no slot took one for so long.
+    pub(crate) fn stalled(&self, patience: Duration) -> Vec<Claimed> {
+        let mut state = self.lock();
+        if state.moved_at.is_some_and(|moved_at| moved_at.elapsed() < patience) {
+            return Vec::new();
+        }
+        std::mem::take(&mut state.waiting).into()
+    }
+
+    /// Ends it: the waiting tasks are returned, to be given back, and slots find it closed.
+    pub(crate) fn close(&self) -> Vec<Claimed> {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let left = std::mem::take(&mut state.waiting).into();
+        drop(state);
+        self.filled.notify_one();
+        left
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

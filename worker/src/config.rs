@@ -1,0 +1,165 @@
+//! Settings of a worker.
+//!
+//! Environment: `WORKER_CONCURRENCY`, `WORKER_QUEUES`, `WORKER_BIND`, `WORKER_NAME`, `WORKER_LEASE_TTL`,
+//! `WORKER_HEARTBEAT_INTERVAL`, `WORKER_POLL_INTERVAL`, `WORKER_WAKEUPS`, `WORKER_PREFETCH`, `WORKER_DRAIN_BUDGET`,
+//! `WORKER_CANCEL_GRACE`, `WORKER_RETRY_BASE`, `WORKER_RETRY_CAP`, `WORKER_RESULT_LIMIT`. Durations as `30s`, `5m`, `1h 30m`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Args;
+use humantime::parse_duration;
+use queue::task::Name;
+use service::exit::Failure;
+
+use crate::retry::RetrySchedule;
+
+/// Tasks run at once, unless told otherwise; the tutorial's number.
+const CONCURRENCY: u32 = 5;
+const CONCURRENCY_LIMIT: u32 = 10_000;
+const LEASE_TTL: Duration = Duration::from_secs(30);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+const DRAIN_BUDGET: Duration = Duration::from_secs(45);
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+const PREFETCH_LIMIT: u32 = 1000;
+const RESULT_LIMIT: usize = 1024 * 1024;
+/// A lease must outlive so many missed heartbeats.
+const HEARTBEATS_PER_TTL: u32 = 3;
+
+/// Flags and environment of the `worker` binary.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Worker")]
+pub struct WorkerArgs {
+    /// Tasks run at once.
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = CONCURRENCY)]
+    pub concurrency: u32,
+    /// Queues to take tasks from, separated by commas.
+    #[arg(long, env = "WORKER_QUEUES", value_delimiter = ',', default_value = "default")]
+    pub queues: Vec<Name>,
+    /// Where /live, /ready and /metrics are served.
+    #[arg(long, env = "WORKER_BIND", default_value = "0.0.0.0:8081")]
+    pub bind: SocketAddr,
+    /// Name shown to operators; the host's when absent. Not an identity.
+    #[arg(long, env = "WORKER_NAME")]
+    pub name: Option<String>,
+    /// How old this worker's heartbeat may get before others take its tasks over. Shorter: faster rescue after a crash, but
+    /// a pause of that length loses the work under way.
+    #[arg(long, env = "WORKER_LEASE_TTL", value_parser = parse_duration, default_value = "30s")]
+    pub lease_ttl: Duration,
+    /// Time between heartbeats; at most a third of the lease TTL.
+    #[arg(long, env = "WORKER_HEARTBEAT_INTERVAL", value_parser = parse_duration, default_value = "5s")]
+    pub heartbeat_interval: Duration,
+    /// How late work is found when a wakeup was lost.
+    #[arg(long, env = "WORKER_POLL_INTERVAL", value_parser = parse_duration, default_value = "5s")]
+    pub poll_interval: Duration,
+    /// Listen for wakeups. Off: poll only, for databases behind a transaction pooler.
+    #[arg(long, env = "WORKER_WAKEUPS", default_value_t = true, action = clap::ArgAction::Set)]
+    pub wakeups: bool,
+    /// Most tasks claimed ahead of the ones that run. How many really are depends on how long tasks take.
+    #[arg(long, env = "WORKER_PREFETCH", default_value_t = PREFETCH_LIMIT)]
+    pub prefetch: u32,
+    /// How long running tasks may go on after SIGTERM. Must be shorter than the grace period of the pod.
+    #[arg(long, env = "WORKER_DRAIN_BUDGET", value_parser = parse_duration, default_value = "45s")]
+    pub drain_budget: Duration,
+    /// How long a handler may go on after its task was cancelled.
+    #[arg(long, env = "WORKER_CANCEL_GRACE", value_parser = parse_duration, default_value = "5s")]
+    pub cancel_grace: Duration,
+    /// Longest wait before the second attempt; doubles with each further one.
+    #[arg(long, env = "WORKER_RETRY_BASE", value_parser = parse_duration, default_value = "5s")]
+    pub retry_base: Duration,
+    /// Longest wait before any attempt.
+    #[arg(long, env = "WORKER_RETRY_CAP", value_parser = parse_duration, default_value = "1h")]
+    pub retry_cap: Duration,
+    /// Largest result, in bytes; a larger one fails its task.
+    #[arg(long, env = "WORKER_RESULT_LIMIT", default_value_t = RESULT_LIMIT)]
+    pub result_limit: usize,
+}
+
+/// Checked settings of a worker.
+#[derive(Clone, Debug)]
+pub struct WorkerConfig {
+    /// Tasks run at once.
+    pub concurrency: u32,
+    /// Queues to take tasks from.
+    pub queues: Vec<Name>,
+    /// Name shown to operators.
+    pub name: String,
+    /// How old the heartbeat may get.
+    pub lease_ttl: Duration,
+    /// Time between heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Time between polls.
+    pub poll_interval: Duration,
+    /// Whether to listen for wakeups.
+    pub wakeups: bool,
+    /// Most tasks claimed ahead.
+    pub prefetch: u32,
+    /// How long running tasks may go on after the stop.
+    pub drain_budget: Duration,
+    /// How long a cancelled handler may go on.
+    pub cancel_grace: Duration,
+    /// Waits between attempts.
+    pub retry: RetrySchedule,
+    /// Largest result in bytes.
+    pub result_limit: usize,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: CONCURRENCY,
+            queues: vec![Name::new("default").expect("a good name")],
+            name: host_name(),
+            lease_ttl: LEASE_TTL,
+            heartbeat_interval: HEARTBEAT_INTERVAL,
+            poll_interval: POLL_INTERVAL,
+            wakeups: true,
+            prefetch: PREFETCH_LIMIT,
+            drain_budget: DRAIN_BUDGET,
+            cancel_grace: CANCEL_GRACE,
+            retry: RetrySchedule::default(),
+            result_limit: RESULT_LIMIT,
+        }
+    }
+}
+
+impl WorkerArgs {
+    /// Checks the settings and how they relate.
+    pub fn config(&self) -> Result<WorkerConfig, Failure> {
+        let check = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(Failure::usage(rule)) };
+        check(
+            (1..=CONCURRENCY_LIMIT).contains(&self.concurrency),
+            &format!("WORKER_CONCURRENCY must be 1 to {CONCURRENCY_LIMIT}"),
+        )?;
+        check(self.heartbeat_interval >= Duration::from_millis(10), "WORKER_HEARTBEAT_INTERVAL must be at least 10ms")?;
+        check(
+            self.lease_ttl >= self.heartbeat_interval * HEARTBEATS_PER_TTL,
+            &format!("WORKER_LEASE_TTL must be at least {HEARTBEATS_PER_TTL} times WORKER_HEARTBEAT_INTERVAL"),
+        )?;
+        check(self.lease_ttl <= Duration::from_secs(24 * 3600), "WORKER_LEASE_TTL must be at most 1day")?;
+        check(self.poll_interval >= Duration::from_millis(10), "WORKER_POLL_INTERVAL must be at least 10ms")?;
+        check(self.retry_base <= self.retry_cap, "WORKER_RETRY_BASE must not exceed WORKER_RETRY_CAP")?;
+        check(self.result_limit > 0, "WORKER_RESULT_LIMIT must be positive")?;
+        let mut queues = self.queues.clone();
+        queues.sort_unstable();
+        queues.dedup();
+        Ok(WorkerConfig {
+            concurrency: self.concurrency,
+            queues,
+            name: self.name.clone().unwrap_or_else(host_name),
+            lease_ttl: self.lease_ttl,
+            heartbeat_interval: self.heartbeat_interval,
+            poll_interval: self.poll_interval,
+            wakeups: self.wakeups,
+            prefetch: self.prefetch,
+            drain_budget: self.drain_budget,
+            cancel_grace: self.cancel_grace,
+            retry: RetrySchedule { base: self.retry_base, cap: self.retry_cap },
+            result_limit: self.result_limit,
+        })
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,216 @@
+//! One identity's life, from registration to the end, and what its parts share.
+//!
+//! A worker that others found dead may not go on under its identity: it drops everything and starts a new life.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64, atomic::Ordering},
+    time::Duration,
+};
+
+use queue::{
+    session,
+    task::Lane,
+    wakeup::Notifier,
+    workers::{Registration, WorkerId, deregister, register},
+};
+use schema::migrate;
+use service::{backoff::Backoff, database::Database, readiness::Readiness, tasks::Tasks};
+use tokio::{
+    sync::{Notify, mpsc},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    buffer::Buffer,
+    claimer::Claimer,
+    config::WorkerConfig,
+    finisher::{BATCH, Completed, FLUSH_LIMIT, Finisher},
+    handler::Handlers,
+    heartbeat,
+    metrics::Metrics,
+    prefetch::Prefetch,
+    progress::Reports,
+    running::Running,
+    slots::{Slots, kinds},
+    stall, steward,
+};
+
+/// What the parts of a worker share. The buffer is of one life; the rest outlives it.
+pub(crate) struct Shared {
+    pub(crate) config: WorkerConfig,
+    pub(crate) database: Database,
+    pub(crate) handlers: Handlers,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) readiness: Readiness,
+    pub(crate) wakes: Arc<Wakes>,
+    pub(crate) notifier: Notifier,
+    pub(crate) reports: Reports,
+    pub(crate) buffer: Buffer,
+    pub(crate) prefetch: Mutex<Prefetch>,
+}
+
+/// Who is woken by what.
+#[derive(Debug, Default)]
+pub(crate) struct Wakes {
+    pub(crate) claimer: Notify,
+    pub(crate) steward: Notify,
+    pub(crate) heartbeat: Notify,
+    /// The current identity; zero between lives.
+    pub(crate) worker: AtomicI64,
+}
+
+/// Why a life ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Told to stop, and everything is written or given back.
+    Stopped,
+    /// Found dead by others.
+    Fenced,
+}
+
+impl Shared {
+    pub(crate) fn prefetch(&self) -> MutexGuard<'_, Prefetch> {
+        self.prefetch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lives once.
+pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
+    let worker = tokio::select! {
+        worker = registered(&shared) => worker,
+        () = stop.cancelled() => return End::Stopped,
+    };
+    shared.wakes.worker.store(worker.0, Ordering::Relaxed);
+    info!(
+        worker.id = worker.0,
+        worker.name = shared.config.name,
+        slots = shared.config.concurrency,
+        queues = ?shared.config.queues.iter().map(|queue| queue.as_str()).collect::<Vec<_>>(),
+        "registered"
+    );
+    let fence = CancellationToken::new();
+    let give_up = CancellationToken::new();
+    // What keeps this worker alive in the eyes of others ends last.
+    let end_of_life = CancellationToken::new();
+    let running = Running::default();
+    let (completed, to_finish) = mpsc::channel(BATCH);
+
+    let (claiming, working, writing, living) = (Tasks::new(), Tasks::new(), Tasks::new(), Tasks::new());
+    let stop_claiming = stop.child_token();
+    claiming.spawn(Claimer::new(shared.clone(), worker).run(completed.downgrade(), stop_claiming.clone()));
+    let slots =
+        Arc::new(Slots::new(shared.clone(), running.clone(), completed.clone(), give_up.clone(), fence.clone()));
+    for _ in 0..shared.config.concurrency {
+        working.spawn(slots.clone().run());
+    }
+    drop(slots);
+    writing.spawn(Finisher::new(shared.clone(), worker, fence.clone()).run(to_finish));
+    living.spawn(heartbeat::run(
+        shared.clone(),
+        worker,
+        running,
+        completed.downgrade(),
+        end_of_life.clone(),
+        fence.clone(),
+    ));
+    living.spawn(steward::run(shared.clone(), end_of_life.clone()));
+    living.spawn(stall::run(shared.clone(), completed.downgrade(), end_of_life.clone()));
+
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = fence.cancelled() => {}
+    }
+    let drain = drain(&shared, completed, stop_claiming, give_up, &claiming, &working, &writing);
+    let fenced = tokio::select! {
+        () = drain => fence.is_cancelled(),
+        () = fence.cancelled() => true,
+    };
+    shared.wakes.worker.store(0, Ordering::Relaxed);
+    end_of_life.cancel();
+    if fenced {
+        // Everything sees the fence and drops what it holds; the leases are others' already.
+        drop(shared.buffer.close());
+        for tasks in [claiming, working, writing, living] {
+            tasks.finish(FLUSH_LIMIT).await;
+        }
+        return End::Fenced;
+    }
+    living.finish(FLUSH_LIMIT).await;
+    leave(&shared, worker).await;
+    End::Stopped
+}
+
+/// Ends in order: no new claims, unstarted tasks go back, running ones finish or are given up, everything is written.
+async fn drain(
+    shared: &Shared,
+    completed: mpsc::Sender<Completed>,
+    stop_claiming: CancellationToken,
+    give_up: CancellationToken,
+    claiming: &Tasks,
+    working: &Tasks,
+    writing: &Tasks,
+) {
+    stop_claiming.cancel();
+    claiming.finish(FLUSH_LIMIT).await;
+    let unstarted = shared.buffer.close();
+    info!(unstarted = unstarted.len(), running = shared.buffer.load().1, "draining");
+    for task in unstarted {
+        let _ = completed.send(Completed::release(task)).await;
+    }
+    drop(completed);
+    if !working.finish(shared.config.drain_budget).await {
+        warn!(running = shared.buffer.load().1, "the drain budget is used up: giving running tasks back");
+        give_up.cancel();
+        working.finish(shared.config.cancel_grace + Duration::from_secs(1)).await;
+    }
+    writing.finish(FLUSH_LIMIT).await;
+}
+
+/// Registers as soon as the database and its schema are there.
+async fn registered(shared: &Shared) -> WorkerId {
+    let registration = Registration {
+        name: shared.config.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lease_ttl: shared.config.lease_ttl,
+        concurrency: shared.config.concurrency,
+        queues: shared.config.queues.clone(),
+        kinds: kinds(&shared.handlers),
+    };
+    let mut link = shared.database.link(session::DURABLE.named("register"));
+    let mut backoff = Backoff::default();
+    loop {
+        match link.run(async |connection| migrate::status_on(connection).await).await {
+            Err(error) => shared.readiness.set("postgres", Err(error.to_string())),
+            Ok(status) if !status.pending.is_empty() => {
+                shared.readiness.set("postgres", Ok(()));
+                let reason = format!("pending migrations: {}", status.pending.join(", "));
+                shared.readiness.set("schema", Err(reason));
+            }
+            Ok(_) => {
+                shared.readiness.set("schema", Ok(()));
+                match link.run(async |connection| register(connection, &registration).await).await {
+                    Ok(worker) => {
+                        shared.readiness.set("postgres", Ok(()));
+                        return worker;
+                    }
+                    Err(error) => shared.readiness.set("postgres", Err(error.to_string())),
+                }
+            }
+        }
+        backoff.wait().await;
+    }
+}
+
+/// Off the list; if that fails, the row counts as dead after its TTL, with nothing to give back.
+async fn leave(shared: &Shared, worker: WorkerId) {
+    let mut link = shared.database.link(session::DURABLE.named("deregister"));
+    let left = link.run(async |connection| deregister(connection, worker).await);
+    match time::timeout(FLUSH_LIMIT, left).await {
+        Ok(Ok(())) => info!(worker.id = worker.0, "deregistered"),
+        Ok(Err(error)) => warn!(worker.id = worker.0, %error, "could not deregister"),
+        Err(_) => warn!(worker.id = worker.0, "could not deregister in time"),
+    }
+}

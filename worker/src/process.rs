@@ -1,0 +1,46 @@
+//! A worker with its health endpoints: what the `worker` binary and the all-in-one local run start.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use service::{exit::Failure, probes, tasks::Tasks};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{finisher::FLUSH_LIMIT, worker::Worker};
+
+/// A worker whose port is open and that does not run yet.
+pub struct Process {
+    worker: Worker,
+    listener: TcpListener,
+}
+
+impl Process {
+    /// Opens the port for `/live`, `/ready` and `/metrics`.
+    pub async fn bind(worker: Worker, address: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Failure::unavailable(format!("cannot listen on {address} ({error}); WORKER_BIND names another address"))
+        })?;
+        Ok(Self { worker, listener })
+    }
+
+    /// The address that is open.
+    pub fn local_addr(&self) -> Result<SocketAddr, Failure> {
+        self.listener.local_addr().map_err(Failure::software)
+    }
+
+    /// Runs the worker until `stop` and its drain; `/live` answers to the end.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+        let metrics = self.worker.metrics();
+        let routes = probes::router(self.worker.readiness(), Arc::new(move || metrics.render()));
+        let end = CancellationToken::new();
+        let serving = Tasks::new();
+        info!(address = %self.local_addr()?, "serving /live, /ready and /metrics");
+        let server = axum::serve(self.listener, routes).with_graceful_shutdown(end.clone().cancelled_owned());
+        serving.spawn(async move { server.await });
+        self.worker.run(stop).await;
+        end.cancel();
+        serving.finish(FLUSH_LIMIT).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,76 @@
+//! Housekeeping that any live worker does for all: promote what is due, rescue the leases of dead workers.
+
+use std::{sync::Arc, time::Duration};
+
+use queue::{
+    promote::{Promoted, promote},
+    rescue::{Rescued, rescue},
+    session,
+    task::Name,
+    wakeup::Hint,
+};
+use service::{
+    backoff::{Backoff, jittered},
+    database::LinkError,
+};
+use tokio::time::{self, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::incarnation::Shared;
+
+/// Time between looks for dead workers. With a heartbeat of 5 s a dead worker is found within this after its TTL.
+const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Works until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let mut link = shared.database.link(session::DURABLE.named("steward"));
+    let mut backoff = Backoff::default();
+    let mut rescue_at = Instant::now();
+    loop {
+        let worked: Result<Duration, LinkError> = async {
+            let promoted = link.run(async |connection| promote(connection).await).await?;
+            tell(&shared, &promoted);
+            if rescue_at <= Instant::now() {
+                let rescued = link.run(async |connection| rescue(connection).await).await?;
+                report(&shared, &rescued);
+                rescue_at = Instant::now() + jittered(RESCUE_INTERVAL);
+            }
+            let next_rescue = rescue_at.saturating_duration_since(Instant::now());
+            Ok(promoted.next_in.map_or(next_rescue, |due| due.min(next_rescue)))
+        }
+        .await;
+        let wait = match worked {
+            Ok(wait) => {
+                backoff.reset();
+                wait
+            }
+            Err(_) => backoff.next_wait(), // The heartbeat tells that Postgres is away.
+        };
+        tokio::select! {
+            () = time::sleep(wait) => {}
+            () = shared.wakes.steward.notified() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn tell(shared: &Shared, promoted: &Promoted) {
+    for queue in promoted.queues.iter().filter_map(|queue| Name::new(queue.as_str()).ok()) {
+        shared.wakes.claimer.notify_one();
+        shared.notifier.tell(Hint::Work(queue));
+    }
+}
+
+fn report(shared: &Shared, rescued: &Rescued) {
+    if !rescued.workers.is_empty() {
+        warn!(workers = ?rescued.workers, "found dead: their heartbeat is older than their lease TTL");
+        shared.metrics.dead_workers.inc_by(rescued.workers.len() as u64);
+    }
+    if rescued.returned + rescued.ended > 0 {
+        info!(returned = rescued.returned, ended = rescued.ended, "gave back the tasks of dead workers");
+        shared.metrics.rescued_tasks.inc_by((rescued.returned + rescued.ended) as u64);
+        shared.wakes.claimer.notify_one();
+        shared.notifier.tell(Hint::Anything);
+    }
+}
