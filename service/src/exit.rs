@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, process::ExitCode};
 
+use clap::{Command, Parser};
+
 /// Bad configuration or command line (`EX_USAGE`). Nothing was opened, nothing was changed.
 pub const USAGE: u8 = 64;
 /// A dependency stayed away until the deadline (`EX_UNAVAILABLE`).
@@ -45,8 +47,15 @@ impl Display for Failure {
 }
 
 /// Reads flags and environment. `--help` and `--version` exit 0; anything wrong exits 64 with one line.
-pub fn parse<C: clap::Parser>() -> Result<C, ExitCode> {
-    C::try_parse().map_err(|error| {
+pub fn parse<C: Parser>() -> Result<C, ExitCode> {
+    parse_as(C::command())
+}
+
+/// As [`parse`], with a command whose defaults were changed.
+pub fn parse_as<C: Parser>(mut command: Command) -> Result<C, ExitCode> {
+    let parsed =
+        command.try_get_matches_from_mut(std::env::args_os()).and_then(|matches| C::from_arg_matches(&matches));
+    parsed.map_err(|error| {
         if !error.use_stderr() {
             // The reader of `--help | head` may be gone; that is no failure.
             let _ = error.print();

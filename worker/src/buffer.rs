@@ -54,7 +54,12 @@ impl Buffer {
                 if let Some(task) = state.waiting.pop_front() {
                     state.running += 1;
                     state.moved_at = Some(Instant::now());
+                    let more = !state.waiting.is_empty();
                     drop(state);
+                    if more {
+                        // Of notifications to slots that are between looking and waiting, only one is kept.
+                        self.filled.notify_one();
+                    }
                     self.drained.notify_one();
                     return Some(task);
                 }
@@ -91,6 +96,8 @@ impl Buffer {
         let mut state = self.lock();
         let (removed, kept) = std::mem::take(&mut state.waiting).into_iter().partition(matches);
         state.waiting = kept;
+        drop(state);
+        self.drained.notify_one();
         removed.into()
     }
 
@@ -115,5 +122,58 @@ impl Buffer {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use queue::{
+        Json, TaskId,
+        claim::LeaseId,
+        task::{Lane, Name},
+    };
+    use service::tasks::Tasks;
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    fn task() -> Claimed {
+        let name = Name::new("x").expect("a name");
+        Claimed {
+            lease: LeaseId(1),
+            id: TaskId::from_uuid(uuid::Uuid::nil()),
+            lane: Lane { queue: name.clone(), kind: name },
+            attempt: 1,
+            max_attempts: 1,
+            timeout: Duration::from_secs(1),
+            waited: Duration::ZERO,
+            payload: Json::parse(b"1").expect("JSON"),
+        }
+    }
+
+    /// Each round ends only when every slot has got a task, so a slot that sleeps beside a waiting task would hang it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_slot_sleeps_while_a_task_waits() {
+        const SLOTS: usize = 8;
+        let (buffer, all_run, slots) = (Arc::new(Buffer::default()), Arc::new(Barrier::new(SLOTS + 1)), Tasks::new());
+        for _ in 0..SLOTS {
+            let (buffer, all_run) = (buffer.clone(), all_run.clone());
+            slots.spawn(async move {
+                while buffer.take().await.is_some() {
+                    all_run.wait().await;
+                    buffer.ended();
+                }
+            });
+        }
+        for _ in 0..5_000 {
+            assert!(buffer.put((0..SLOTS).map(|_| task()).collect()).is_empty());
+            let round = tokio::time::timeout(Duration::from_secs(30), all_run.wait());
+            round.await.expect("every slot runs a task");
+        }
+        assert!(buffer.close().is_empty());
+        assert!(slots.finish(Duration::from_secs(30)).await, "every slot finds it closed");
+        assert_eq!(buffer.put(vec![task()]).len(), 1, "what comes after the end comes back");
     }
 }

@@ -15,7 +15,7 @@ use service::{database::Database, exit::Failure};
 #[command(next_help_heading = "Cleanup")]
 pub struct CleanupArgs {
     /// How long tasks are kept after they ended. Whole days are dropped, so some stay up to a day longer.
-    #[arg(long, env = "RETENTION", value_parser = humantime::parse_duration, default_value = "7days")]
+    #[arg(long, env = "TASK_RETENTION", value_parser = humantime::parse_duration, default_value = "7days")]
     pub retention: Duration,
     /// Days to make partitions for, from tomorrow on.
     #[arg(long, env = "PARTITION_DAYS_AHEAD", default_value_t = DEFAULT_DAYS_AHEAD)]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use queue::{
     TaskId,
     claim::LeaseId,
-    finish::{Fenced, Finished, Outcome, finish},
+    finish::{Fenced, Finished, Outcome, finish, try_result},
     requeue::{Reason, Requeued, Returned, requeue},
     session,
     task::Lane,
@@ -16,8 +16,10 @@ use service::{
     backoff::Backoff,
     database::{Link, LinkError},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time,
+};
 use tracing::{debug, warn};
 
 use crate::incarnation::Shared;
@@ -26,8 +28,8 @@ use crate::incarnation::Shared;
 pub(crate) const BATCH: usize = 1024;
 /// Most bytes of results in one statement.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
-/// How often the database may refuse a single outcome before it is recorded without its result.
-const REFUSALS: u32 = 3;
+/// What the database refuses alone is tried again after so long.
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
 /// A task that has left its slot.
 #[derive(Debug)]
@@ -54,27 +56,29 @@ pub(crate) struct Finisher {
     shared: Arc<Shared>,
     worker: WorkerId,
     link: Link,
-    /// Cancelled when this worker was found dead: its leases are gone, and there is nothing to write.
-    fence: CancellationToken,
+    /// Refused by the database, each alone. They wait here so that nothing else waits for them; at most [`BATCH`].
+    refused: Vec<Completed>,
 }
 
 impl Finisher {
-    pub(crate) fn new(shared: Arc<Shared>, worker: WorkerId, fence: CancellationToken) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, worker: WorkerId) -> Self {
         let link = shared.database.link(session::DURABLE.named("finisher"));
-        Self { shared, worker, link, fence }
+        Self { shared, worker, link, refused: Vec::new() }
     }
 
-    /// Writes until the senders are gone and everything is written, or the worker is fenced.
+    /// Writes until the senders are gone and everything is written. When the worker is fenced its owner drops this: the
+    /// leases are gone, and there is nothing to write.
     pub(crate) async fn run(mut self, mut completed: mpsc::Receiver<Completed>) {
         let mut batch = Vec::with_capacity(BATCH);
-        loop {
+        let mut is_open = true;
+        while is_open || !self.refused.is_empty() {
             tokio::select! {
-                count = completed.recv_many(&mut batch, BATCH) => {
-                    if count == 0 {
-                        return;
+                count = completed.recv_many(&mut batch, BATCH), if is_open && self.refused.len() < BATCH => is_open = count > 0,
+                () = time::sleep(REFUSED_WAIT), if !self.refused.is_empty() => {
+                    for task in std::mem::take(&mut self.refused) {
+                        self.write(vec![task]).await;
                     }
                 }
-                () = self.fence.cancelled() => return,
             }
             for part in by_size(std::mem::take(&mut batch)) {
                 self.write(part).await;
@@ -82,39 +86,50 @@ impl Finisher {
         }
     }
 
-    /// Writes a part for as long as it takes. The database may be away; then the lease runs out at last, and the fence with it.
+    /// Writes a part for as long as it takes. The database may be away; then the lease runs out at last, and the fence
+    /// with it.
     async fn write(&mut self, part: Vec<Completed>) {
         let mut backoff = Backoff::default();
-        let mut refusals = 0;
         let mut parts = vec![part];
         while let Some(mut part) = parts.pop() {
             let error = match self.try_write(&part).await {
                 Ok(()) => {
+                    self.shared.held.remove(&part);
                     backoff.reset();
-                    refusals = 0;
                     continue;
                 }
                 Err(error) => error,
             };
-            // One bad value fails the statement for all: halve until it is alone.
-            if error.is_answer() {
-                refusals += 1;
-                warn!(%error, tasks = part.len(), "the database refused outcomes");
-                if part.len() > 1 {
-                    parts.push(part.split_off(part.len() / 2));
-                } else if refusals >= REFUSALS {
-                    without_result(&mut part);
-                }
-            } else {
+            if !error.is_answer() {
                 debug!(%error, tasks = part.len(), "outcomes not written yet");
                 self.shared.readiness.set("postgres", Err(error.to_string()));
+                parts.push(part);
+                backoff.wait().await;
+                continue;
             }
-            parts.push(part);
-            tokio::select! {
-                () = backoff.wait() => {}
-                () = self.fence.cancelled() => return,
+            // One bad value fails the statement for all: halve until it is alone.
+            warn!(%error, tasks = part.len(), "the database refused outcomes");
+            if part.len() > 1 {
+                parts.push(part.split_off(part.len() / 2));
+                parts.push(part);
+            } else {
+                self.set_aside(part).await;
             }
         }
+    }
+
+    /// Keeps refused outcomes for another try, for the database may be in trouble: a full disk, a lock. A result that it
+    /// cannot even read is given up.
+    async fn set_aside(&mut self, mut part: Vec<Completed>) {
+        for task in &mut part {
+            let Verdict::End(outcome @ Outcome::Done(_)) = &mut task.verdict else { continue };
+            let Outcome::Done(result) = &*outcome else { continue };
+            let read = self.link.run(async |connection| try_result(connection, result).await).await;
+            if read.is_err_and(|error| error.is_answer()) {
+                *outcome = Outcome::Failed("the database refused the result".to_owned());
+            }
+        }
+        self.refused.append(&mut part);
     }
 
     /// Both statements may be repeated: what was written before is found written.
@@ -212,15 +227,7 @@ impl Completed {
 }
 
 /// Longest that writing may go on after everything else has ended.
-pub(crate) const FLUSH_LIMIT: Duration = Duration::from_secs(10);
-
-fn without_result(part: &mut [Completed]) {
-    for task in part {
-        if let Verdict::End(outcome @ Outcome::Done(_)) = &mut task.verdict {
-            *outcome = Outcome::Failed("the database refused the result".to_owned());
-        }
-    }
-}
+pub(crate) const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Splits where the results of a part would exceed [`BATCH_BYTES`].
 fn by_size(completed: Vec<Completed>) -> Vec<Vec<Completed>> {

@@ -6,18 +6,23 @@ use queue::{
     session,
     workers::{Pulse, WorkerId, heartbeat},
 };
-use service::backoff::{Backoff, jittered};
-use tokio::{
-    sync::mpsc,
-    time::{self, Instant},
+use service::{
+    backoff::{Backoff, jittered},
+    tasks::Tasks,
 };
+use tokio::{sync::mpsc, time};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{finisher::Completed, incarnation::Shared, running::Running};
 
-/// Beats until `stop`. Cancels `fence` when other workers have found this one dead, or must be assumed to have: no
-/// heartbeat arrived for as long as the lease lasts.
+/// A heartbeat is given up after this part of the lease and sent again on a new connection: one that broke silently
+/// must not cost the lease.
+const BEATS_PER_LEASE: u32 = 3;
+
+/// Beats until `stop`. Cancels `fence` when other workers have found this one dead, which only the database can tell: while it is
+/// away, running tasks go on. If it is away for this worker only, others may run them meanwhile too; the leases decide whose
+/// outcome counts.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     worker: WorkerId,
@@ -25,28 +30,27 @@ pub(crate) async fn run(
     completed: mpsc::WeakSender<Completed>,
     stop: CancellationToken,
     fence: CancellationToken,
+    tasks: Tasks,
 ) {
     let mut link = shared.database.link(session::VOLATILE.named("heartbeat"));
     let mut backoff = Backoff::default();
-    // The lease is counted from before the last heartbeat that arrived was sent, so that this clock never runs late.
-    let mut alive_at = Instant::now();
     loop {
-        let sent_at = Instant::now();
-        let lease_ends = alive_at + shared.config.lease_ttl;
+        let patience = shared.config.lease_ttl / BEATS_PER_LEASE;
         let beat = link.run(async |connection| heartbeat(connection, worker).await);
         let pulse = tokio::select! {
-            pulse = time::timeout_at(lease_ends, beat) => pulse,
+            pulse = time::timeout(patience, beat) => pulse,
             () = stop.cancelled() => return,
         };
         let wait = match pulse {
             Ok(Ok(Pulse::Alive { cancelled, paused })) => {
-                alive_at = sent_at;
                 backoff.reset();
                 shared.readiness.set("postgres", Ok(()));
                 running.cancel(&cancelled);
                 let unwanted =
                     shared.buffer.remove(|task| cancelled.contains(&task.id) || paused.contains(&task.lane.queue));
-                give_back(&completed, unwanted).await;
+                // Not awaited: while the finisher is stuck this would be, and with it the fence.
+                let completed = completed.clone();
+                tasks.spawn(async move { give_back(&completed, unwanted).await });
                 jittered(shared.config.heartbeat_interval)
             }
             Ok(Ok(Pulse::Fenced)) => {
@@ -58,13 +62,11 @@ pub(crate) async fn run(
                 shared.readiness.set("postgres", Err(error.to_string()));
                 backoff.next_wait()
             }
-            Err(_) => backoff.next_wait(),
+            Err(_) => {
+                shared.readiness.set("postgres", Err("no answer to a heartbeat".to_owned()));
+                backoff.next_wait()
+            }
         };
-        if lease_ends <= Instant::now() && alive_at != sent_at {
-            warn!(worker.id = worker.0, "no heartbeat for the length of a lease: stopping all its tasks");
-            fence.cancel();
-            return;
-        }
         tokio::select! {
             () = time::sleep(wait) => {}
             () = shared.wakes.heartbeat.notified() => {}

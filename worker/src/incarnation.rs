@@ -3,10 +3,12 @@
 //! A worker that others found dead may not go on under its identity: it drops everything and starts a new life.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64, atomic::Ordering},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use queue::{
     session,
     task::Lane,
@@ -20,7 +22,7 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     buffer::Buffer,
@@ -29,6 +31,7 @@ use crate::{
     finisher::{BATCH, Completed, FLUSH_LIMIT, Finisher},
     handler::Handlers,
     heartbeat,
+    held::Held,
     metrics::Metrics,
     prefetch::Prefetch,
     progress::Reports,
@@ -37,7 +40,7 @@ use crate::{
     stall, steward,
 };
 
-/// What the parts of a worker share. The buffer is of one life; the rest outlives it.
+/// What the parts of a worker share. Buffer and leases are of one life; the rest outlives it.
 pub(crate) struct Shared {
     pub(crate) config: WorkerConfig,
     pub(crate) database: Database,
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) notifier: Notifier,
     pub(crate) reports: Reports,
     pub(crate) buffer: Buffer,
+    pub(crate) held: Held,
     pub(crate) prefetch: Mutex<Prefetch>,
 }
 
@@ -100,24 +104,27 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
 
     let (claiming, working, writing, living) = (Tasks::new(), Tasks::new(), Tasks::new(), Tasks::new());
     let stop_claiming = stop.child_token();
-    claiming.spawn(Claimer::new(shared.clone(), worker).run(completed.downgrade(), stop_claiming.clone()));
+    let claimer = Claimer::new(shared.clone(), worker).run(completed.downgrade(), stop_claiming.clone());
+    claiming.spawn(part(claimer, fence.clone()));
     let slots =
         Arc::new(Slots::new(shared.clone(), running.clone(), completed.clone(), give_up.clone(), fence.clone()));
     for _ in 0..shared.config.concurrency {
-        working.spawn(slots.clone().run());
+        working.spawn(part(slots.clone().run(), fence.clone()));
     }
     drop(slots);
-    writing.spawn(Finisher::new(shared.clone(), worker, fence.clone()).run(to_finish));
-    living.spawn(heartbeat::run(
+    writing.spawn(part(Finisher::new(shared.clone(), worker).run(to_finish), fence.clone()));
+    let heartbeat = heartbeat::run(
         shared.clone(),
         worker,
         running,
         completed.downgrade(),
         end_of_life.clone(),
         fence.clone(),
-    ));
-    living.spawn(steward::run(shared.clone(), end_of_life.clone()));
-    living.spawn(stall::run(shared.clone(), completed.downgrade(), end_of_life.clone()));
+        living.clone(),
+    );
+    living.spawn(part(heartbeat, fence.clone()));
+    living.spawn(part(steward::run(shared.clone(), end_of_life.clone()), fence.clone()));
+    living.spawn(part(stall::run(shared.clone(), completed.downgrade(), end_of_life.clone()), fence.clone()));
 
     tokio::select! {
         () = stop.cancelled() => {}
@@ -131,16 +138,33 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
     shared.wakes.worker.store(0, Ordering::Relaxed);
     end_of_life.cancel();
     if fenced {
-        // Everything sees the fence and drops what it holds; the leases are others' already.
+        // Everything drops what it holds; the leases are others' already.
         drop(shared.buffer.close());
-        for tasks in [claiming, working, writing, living] {
-            tasks.finish(FLUSH_LIMIT).await;
-        }
+        let ends = [&claiming, &working, &writing, &living].map(|tasks| tasks.finish(FLUSH_LIMIT));
+        futures_util::future::join_all(ends).await;
         return End::Fenced;
     }
     living.finish(FLUSH_LIMIT).await;
-    leave(&shared, worker).await;
+    if writing.is_empty() {
+        leave(&shared, worker).await;
+    }
     End::Stopped
+}
+
+/// A part of a life, which ends with the fence wherever it stands. When it panics, which is a bug, the life ends, too: better a
+/// new one than a worker that looks alive and does nothing.
+async fn part(work: impl Future<Output = ()>, fence: CancellationToken) {
+    let work = AssertUnwindSafe(work).catch_unwind();
+    tokio::select! {
+        biased; // A slot sees the fence by itself, and puts things in order.
+        ended = work => {
+            if ended.is_err() {
+                error!("a part of this worker panicked: stopping all its tasks");
+                fence.cancel();
+            }
+        }
+        () = fence.cancelled() => {}
+    }
 }
 
 /// Ends in order: no new claims, unstarted tasks go back, running ones finish or are given up, everything is written.
@@ -154,18 +178,26 @@ async fn drain(
     writing: &Tasks,
 ) {
     stop_claiming.cancel();
-    claiming.finish(FLUSH_LIMIT).await;
+    // Closed first, so that nothing starts any more; a claim that still comes in is given back at once.
     let unstarted = shared.buffer.close();
     info!(unstarted = unstarted.len(), running = shared.buffer.load().1, "draining");
-    for task in unstarted {
-        let _ = completed.send(Completed::release(task)).await;
-    }
-    drop(completed);
-    if !working.finish(shared.config.drain_budget).await {
-        warn!(running = shared.buffer.load().1, "the drain budget is used up: giving running tasks back");
-        give_up.cancel();
-        working.finish(shared.config.cancel_grace + Duration::from_secs(1)).await;
-    }
+    let give_back = async {
+        for task in unstarted {
+            let _ = completed.send(Completed::release(task)).await;
+        }
+        claiming.finish(FLUSH_LIMIT).await;
+        drop(completed);
+    };
+    let work_off = async {
+        if !working.finish(shared.config.drain_budget).await {
+            warn!(running = shared.buffer.load().1, "the drain budget is used up: giving running tasks back");
+            give_up.cancel();
+            working.finish(shared.config.cancel_grace + Duration::from_secs(1)).await;
+        }
+    };
+    // Sending waits for the finisher, which may be stuck; the budget does not.
+    let give_back = time::timeout(shared.config.drain_budget.max(FLUSH_LIMIT), give_back);
+    let _ = futures_util::future::join(give_back, work_off).await;
     writing.finish(FLUSH_LIMIT).await;
 }
 
@@ -204,7 +236,7 @@ async fn registered(shared: &Shared) -> WorkerId {
     }
 }
 
-/// Off the list; if that fails, the row counts as dead after its TTL, with nothing to give back.
+/// Off the list; without this, the row counts as dead after its TTL.
 async fn leave(shared: &Shared, worker: WorkerId) {
     let mut link = shared.database.link(session::DURABLE.named("deregister"));
     let left = link.run(async |connection| deregister(connection, worker).await);
@@ -212,5 +244,21 @@ async fn leave(shared: &Shared, worker: WorkerId) {
         Ok(Ok(())) => info!(worker.id = worker.0, "deregistered"),
         Ok(Err(error)) => warn!(worker.id = worker.0, %error, "could not deregister"),
         Err(_) => warn!(worker.id = worker.0, "could not deregister in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_panics_ends_the_life_and_one_that_returns_does_not() {
+        let fence = CancellationToken::new();
+        part(async {}, fence.clone()).await;
+        assert!(!fence.is_cancelled());
+        part(async { panic!("a bug") }, fence.clone()).await;
+        assert!(fence.is_cancelled());
+        // And the others end with it, wherever they stand.
+        part(std::future::pending(), fence).await;
     }
 }

@@ -37,6 +37,7 @@ mod claimer;
 mod cleanup;
 mod finisher;
 mod heartbeat;
+mod held;
 mod incarnation;
 mod prefetch;
 mod process;

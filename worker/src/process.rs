@@ -1,13 +1,16 @@
 //! A worker with its health endpoints: what the `worker` binary and the all-in-one local run start.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use service::{exit::Failure, probes, tasks::Tasks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::{finisher::FLUSH_LIMIT, worker::Worker};
+use crate::worker::Worker;
+
+/// Longest wait for the answers under way when everything else has ended.
+const SERVING_LIMIT: Duration = Duration::from_secs(2);
 
 /// A worker whose port is open and that does not run yet.
 pub struct Process {
@@ -40,7 +43,7 @@ impl Process {
         serving.spawn(async move { server.await });
         self.worker.run(stop).await;
         end.cancel();
-        serving.finish(FLUSH_LIMIT).await;
+        serving.finish(SERVING_LIMIT).await;
         Ok(())
     }
 }

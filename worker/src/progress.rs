@@ -75,11 +75,12 @@ impl Reports {
             let fresh: Vec<_> = fresh.into_iter().map(|(id, (attempt, value))| (id, attempt, value)).collect();
             let stored = link
                 .run(async |connection| {
-                    if !fresh.is_empty() {
-                        progress::report(connection, &fresh).await?;
-                    }
+                    // In this order: a task that ended may have started again and reported.
                     if !ended.is_empty() {
                         progress::forget(connection, &ended).await?;
+                    }
+                    if !fresh.is_empty() {
+                        progress::report(connection, &fresh).await?;
                     }
                     Ok(())
                 })

@@ -1,9 +1,9 @@
 //! A slot runs one task after the other.
 
-use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, pin::Pin, sync::Arc, task, time::Duration};
 
 use futures_util::FutureExt;
-use queue::{Json, claim::Claimed, finish::Outcome, requeue::Reason};
+use queue::{Json, claim::Claimed, finish::Outcome, requeue::Reason, task::DELAY_LIMIT};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{self, Instant},
@@ -68,6 +68,7 @@ impl Slots {
                 attempt = self.attempt(&task) => attempt,
                 () = self.fence.cancelled() => {
                     self.shared.buffer.ended();
+                    self.shared.reports.end(task.id);
                     return;
                 }
             };
@@ -82,19 +83,18 @@ impl Slots {
 
     async fn attempt(&self, task: &Claimed) -> Attempt {
         let stop = CancellationToken::new();
+        // However the attempt ends: what the handler has spawned is told to stop.
+        let _stop = stop.clone().drop_guard();
         let registered = self.running.register(task.id, stop.clone());
         let handler = &self.shared.handlers[&task.lane.kind];
         let context = Context::new(task, stop.clone(), self.shared.reports.clone());
         // A handler may panic before its first await, that is in the call itself.
         let handler = AssertUnwindSafe(async { handler.call(context).await }).catch_unwind();
-        let mut handler = std::pin::pin!(handler);
+        let mut handler = Contained(Some(Box::pin(handler)));
         let timeout = time::sleep(task.timeout);
         let ended = tokio::select! {
             ended = &mut handler => Some(ended),
-            () = timeout => {
-                stop.cancel();
-                return Attempt::TimedOut(task.timeout);
-            }
+            () = timeout => return Attempt::TimedOut(task.timeout),
             () = stop.cancelled() => None,
             () = self.give_up.cancelled() => None,
         };
@@ -129,6 +129,23 @@ impl Slots {
     }
 }
 
+/// A handler's future that may panic when it is dropped, too. That would take its slot with it.
+struct Contained<F>(Option<Pin<Box<F>>>);
+
+impl<F: Future> Future for Contained<F> {
+    type Output = F::Output;
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> task::Poll<F::Output> {
+        self.0.as_mut().expect("taken out by drop only").as_mut().poll(context)
+    }
+}
+
+impl<F> Drop for Contained<F> {
+    fn drop(&mut self) {
+        // The panic hook has told of it; what the task's attempt has come to is decided.
+        let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(self.0.take())));
+    }
+}
+
 /// What follows from how an attempt ended.
 fn verdict(attempt: Attempt, task: &Claimed, config: &WorkerConfig) -> Verdict {
     let limit = config.result_limit;
@@ -139,7 +156,9 @@ fn verdict(attempt: Attempt, task: &Claimed, config: &WorkerConfig) -> Verdict {
         ))),
         Attempt::Returned(Ok(result)) => Verdict::End(Outcome::Done(result)),
         Attempt::Returned(Err(TaskError::Fatal { message })) => Verdict::End(Outcome::Failed(message)),
-        Attempt::Returned(Err(TaskError::Again { after })) => Verdict::Return(Reason::Again { delay: after }),
+        Attempt::Returned(Err(TaskError::Again { after })) => {
+            Verdict::Return(Reason::Again { delay: after.min(DELAY_LIMIT) })
+        }
         Attempt::Returned(Err(TaskError::Retry { message, after })) => failed(message, after, task, &config.retry),
         Attempt::Panicked(message) => failed(format!("the handler panicked: {message}"), None, task, &config.retry),
         Attempt::TimedOut(limit) => failed(format!("timed out after {limit:?}"), None, task, &config.retry),
@@ -152,7 +171,8 @@ fn failed(error: String, after: Option<Duration>, task: &Claimed, schedule: &Ret
     if task.attempt >= task.max_attempts {
         return Verdict::End(Outcome::Failed(error));
     }
-    Verdict::Return(Reason::Retry { delay: after.unwrap_or_else(|| schedule.delay(task.attempt)), error })
+    let delay = after.unwrap_or_else(|| schedule.delay(task.attempt)).min(DELAY_LIMIT);
+    Verdict::Return(Reason::Retry { delay, error })
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -208,6 +228,7 @@ mod tests {
         assert_eq!(after(error(TaskError::retry("a")), 2, 2), "failed a", "no attempt is left");
         assert_eq!(after(error(TaskError::fatal("a")), 1, 9), "failed a");
         assert_eq!(after(error(TaskError::again(Duration::from_secs(3))), 1, 1), "again 3s");
+        assert_eq!(after(error(TaskError::again(Duration::MAX)), 1, 1), format!("again {DELAY_LIMIT:?}"));
         assert_eq!(after(Attempt::Panicked("oh".to_owned()), 1, 2), "retry the handler panicked: oh");
         assert_eq!(after(Attempt::TimedOut(Duration::from_secs(1)), 2, 2), "failed timed out after 1s");
         assert_eq!(after(Attempt::Cancelled, 1, 9), "cancelled");

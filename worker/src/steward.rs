@@ -28,7 +28,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut rescue_at = Instant::now();
     loop {
-        let worked: Result<Duration, LinkError> = async {
+        let worked = async {
             let promoted = link.run(async |connection| promote(connection).await).await?;
             tell(&shared, &promoted);
             if rescue_at <= Instant::now() {
@@ -36,10 +36,17 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 report(&shared, &rescued);
                 rescue_at = Instant::now() + jittered(RESCUE_INTERVAL);
             }
+            // The hint that something was scheduled may be lost, so this polls, too; a rescue is a poll as good.
             let next_rescue = rescue_at.saturating_duration_since(Instant::now());
-            Ok(promoted.next_in.map_or(next_rescue, |due| due.min(next_rescue)))
-        }
-        .await;
+            let poll = shared.config.poll_interval;
+            let next_look = if poll < RESCUE_INTERVAL { jittered(poll).min(next_rescue) } else { next_rescue };
+            Ok::<_, LinkError>(promoted.next_in.map_or(next_look, |due| due.min(next_look)))
+        };
+        let worked = tokio::select! {
+            worked = worked => worked,
+            // Each statement may be interrupted anywhere.
+            () = stop.cancelled() => return,
+        };
         let wait = match worked {
             Ok(wait) => {
                 backoff.reset();

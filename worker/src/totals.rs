@@ -32,7 +32,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let now = totals(&shared);
-        let depth = link.run(async |connection| overview(connection).await).await.ok();
+        let depth = tokio::select! {
+            depth = link.run(async |connection| overview(connection).await) => depth.ok(),
+            () = stop.cancelled() => return,
+        };
         let mine = depth
             .iter()
             .flat_map(|overview| &overview.queues)

@@ -1,26 +1,30 @@
 //! The worker as its owner sees it: handlers, settings, run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use queue::{
     task::{Lane, Name},
     wakeup::{self, Heard, Hint, Notifier},
 };
-use service::{database::Database, readiness::Readiness, tasks::Tasks};
+use service::{backoff::Backoff, database::Database, readiness::Readiness, tasks::Tasks};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     buffer::Buffer,
     config::WorkerConfig,
-    finisher::FLUSH_LIMIT,
     handler::{Handler, Handlers},
+    held::Held,
     incarnation::{self, End, Shared, Wakes},
     metrics::Metrics,
     prefetch::Prefetch,
     progress::Reports,
     totals,
 };
+
+/// Longest that last wakeups and reports of progress may take after everything else has ended; both are hints.
+const HINTS_LIMIT: Duration = Duration::from_secs(2);
 
 /// Collects handlers.
 #[derive(Default)]
@@ -107,7 +111,9 @@ impl Worker {
         };
         background.spawn(tell_stop);
         let mut life = 0;
+        let mut backoff = Backoff::default();
         loop {
+            let born_at = Instant::now();
             let shared = Arc::new(Shared {
                 config: self.config.clone(),
                 database: self.database.clone(),
@@ -119,6 +125,7 @@ impl Worker {
                 notifier: notifier.clone(),
                 reports: reports.clone(),
                 buffer: Buffer::default(),
+                held: Held::default(),
                 prefetch: Prefetch::new(self.config.concurrency, self.config.prefetch).into(),
             });
             let totals_stop = stop.child_token();
@@ -131,12 +138,19 @@ impl Worker {
                 End::Fenced => {
                     life += 1;
                     self.metrics.fenced.inc();
-                    warn!(life, "starting over under a new identity");
+                    if born_at.elapsed() > self.config.lease_ttl {
+                        backoff.reset();
+                    }
                 }
+            }
+            // Lives that end at once, by a panic for instance, must not follow each other as fast as they can.
+            tokio::select! {
+                () = backoff.wait() => warn!(life, "starting over under a new identity"),
+                () = stop.cancelled() => break,
             }
         }
         end.cancel();
-        background.finish(FLUSH_LIMIT).await;
+        background.finish(HINTS_LIMIT).await;
         info!("stopped");
     }
 }

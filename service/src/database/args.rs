@@ -6,7 +6,6 @@ use clap::Args;
 
 use super::{
     Database, SslMode,
-    tls::Tls,
     url::{Endpoint, parse},
 };
 use crate::exit::Failure;
@@ -37,7 +36,7 @@ pub struct DatabaseArgs {
     /// the environment variable POSTGRES_PASSWORD only, never from a flag. Either wins over a password in the URL.
     #[arg(long, env = "POSTGRES_PASSWORD_FILE")]
     pub postgres_password_file: Option<PathBuf>,
-    /// Encryption, when the URL does not say it.
+    /// Encryption, for a URL that does not say it.
     #[arg(long, env = "DATABASE_SSLMODE", value_enum)]
     pub database_sslmode: Option<SslMode>,
     /// PEM file with the certificate authorities to trust; the system's own when absent.
@@ -53,16 +52,13 @@ impl DatabaseArgs {
             Some(url) => parse("DATABASE_URL", url, password.as_deref())?,
             None => self.endpoint_of_parts(password.as_deref()),
         };
-        let direct = self
-            .database_direct_url
-            .as_ref()
-            .map(|url| parse("DATABASE_DIRECT_URL", url, password.as_deref()))
-            .transpose()?
-            .map(|endpoint| endpoint.config);
-        let mode = endpoint.ssl_mode.or(self.database_sslmode).unwrap_or(SslMode::Prefer);
-        let ca_file = endpoint.ca_file.as_ref().or(self.database_ca_file.as_ref());
-        let tls = Tls::new(mode, ca_file.map(PathBuf::as_path))?;
-        Ok(Database { pooled: endpoint.config, direct, tls, application })
+        let (mode, ca_file) = (self.database_sslmode, self.database_ca_file.as_deref());
+        let pooled = endpoint.target(mode, ca_file)?;
+        let direct = match &self.database_direct_url {
+            Some(url) => Some(parse("DATABASE_DIRECT_URL", url, password.as_deref())?.target(mode, ca_file)?),
+            None => None,
+        };
+        Ok(Database { pooled, direct, application })
     }
 
     fn endpoint_of_parts(&self, password: Option<&str>) -> Endpoint {

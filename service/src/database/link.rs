@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::time;
 
 use super::{ConnectError, Database, Session};
 
 /// Added to a statement's own timeout before the connection is given up: the server should have answered by then.
 const ANSWER_MARGIN: Duration = Duration::from_secs(3);
+
+/// After an error: how long the connection may take to show that it still works.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub struct Link {
@@ -27,9 +30,12 @@ pub enum LinkError {
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
-    /// The statement failed, or the connection broke under it.
+    /// The database answered with an error, or this end could not make sense of the answer.
     #[error("{0}")]
-    Statement(#[from] diesel::result::Error),
+    Statement(diesel::result::Error),
+    /// The connection broke under the statement, whatever the error says.
+    #[error("the connection broke: {0}")]
+    Broken(diesel::result::Error),
     /// No answer in time.
     #[error("no answer from the database")]
     TimedOut,
@@ -66,9 +72,18 @@ impl Link {
             None => self.database.connect(self.session).await?,
         };
         let limit = self.session.statement_timeout + ANSWER_MARGIN;
-        let value = time::timeout(limit, work(&mut connection)).await.map_err(|_| LinkError::TimedOut)??;
-        self.connection = Some(connection);
-        Ok(value)
+        match time::timeout(limit, work(&mut connection)).await {
+            Ok(Ok(value)) => {
+                self.connection = Some(connection);
+                Ok(value)
+            }
+            // A server that goes down says so by an error like any other. The connection tells the two apart.
+            Ok(Err(error)) => match time::timeout(PROBE_LIMIT, connection.batch_execute("SELECT 1")).await {
+                Ok(Ok(())) => Err(LinkError::Statement(error)),
+                _ => Err(LinkError::Broken(error)),
+            },
+            Err(_) => Err(LinkError::TimedOut),
+        }
     }
 
     /// Whether a connection is open, as far as is known.

@@ -45,10 +45,18 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// A Postgres database that can be connected to. Cheap to clone.
 #[derive(Clone)]
 pub struct Database {
-    pooled: tokio_postgres::Config,
-    direct: Option<tokio_postgres::Config>,
-    tls: Tls,
+    /// Possibly through a transaction pooler.
+    pooled: Target,
+    /// Without one; none: `pooled` is direct.
+    direct: Option<Target>,
     application: &'static str,
+}
+
+/// One way to a database.
+#[derive(Clone)]
+struct Target {
+    config: tokio_postgres::Config,
+    tls: Tls,
 }
 
 /// What a connection is for, as its session settings.
@@ -90,8 +98,7 @@ impl Database {
     /// The database behind a URL, without looking at the environment.
     pub fn from_url(url: &str, application: &'static str) -> Result<Self, Failure> {
         let endpoint = url::parse("database URL", url, None)?;
-        let tls = Tls::new(endpoint.ssl_mode.unwrap_or(SslMode::Prefer), endpoint.ca_file.as_deref())?;
-        Ok(Self { pooled: endpoint.config, direct: None, tls, application })
+        Ok(Self { pooled: endpoint.target(None, None)?, direct: None, application })
     }
 
     /// Opens a connection.
@@ -133,18 +140,19 @@ impl Database {
 
     /// `host:port/name`, for logs.
     pub fn address(&self) -> String {
-        let host = match self.pooled.get_hosts().first() {
+        let host = match self.pooled.config.get_hosts().first() {
             Some(tokio_postgres::config::Host::Tcp(name)) => name.clone(),
             Some(tokio_postgres::config::Host::Unix(path)) => path.display().to_string(),
             None => "localhost".to_owned(),
         };
-        let port = self.pooled.get_ports().first().unwrap_or(&5432);
-        format!("{host}:{port}/{}", self.pooled.get_dbname().unwrap_or_default())
+        let port = self.pooled.config.get_ports().first().unwrap_or(&5432);
+        format!("{host}:{port}/{}", self.pooled.config.get_dbname().unwrap_or_default())
     }
 
     async fn open(&self, session: Session) -> Result<AsyncPgConnection, ConnectError> {
-        let pooler = self.direct.is_some() && !session.direct;
-        let mut config = self.direct.as_ref().filter(|_| session.direct).unwrap_or(&self.pooled).clone();
+        let is_pooler = self.direct.is_some() && !session.direct;
+        let target = self.direct.as_ref().filter(|_| session.direct).unwrap_or(&self.pooled);
+        let mut config = target.config.clone();
         config
             .application_name(format!("taskrow {} {}", self.application, session.purpose))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -155,10 +163,10 @@ impl Database {
             .keepalives_retries(KEEPALIVE_RETRIES)
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
         // A transaction pooler refuses start-up options; there the role's own settings hold.
-        if !pooler {
+        if !is_pooler {
             config.options(options(config.get_options(), session));
         }
-        self.tls.connect(&config).await
+        target.tls.connect(&config).await
     }
 }
 

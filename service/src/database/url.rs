@@ -4,12 +4,16 @@
 //! host starts after the *last* `@`, and the password is decoded only where it holds valid `%XX` sequences.
 //! A password that itself looks percent-encoded belongs into `POSTGRES_PASSWORD`.
 
-use std::{borrow::Cow, path::PathBuf, str::FromStr};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::ValueEnum;
 use percent_encoding::percent_decode_str;
 
-use super::SslMode;
+use super::{SslMode, Target, tls::Tls};
 use crate::exit::Failure;
 
 /// What a URL says.
@@ -17,6 +21,15 @@ pub(super) struct Endpoint {
     pub(super) config: tokio_postgres::Config,
     pub(super) ssl_mode: Option<SslMode>,
     pub(super) ca_file: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// Adds encryption; the arguments are for what the URL does not say.
+    pub(super) fn target(self, mode: Option<SslMode>, ca_file: Option<&Path>) -> Result<Target, Failure> {
+        let mode = self.ssl_mode.or(mode).unwrap_or(SslMode::Prefer);
+        let tls = Tls::new(mode, self.ca_file.as_deref().or(ca_file))?;
+        Ok(Target { config: self.config, tls })
+    }
 }
 
 /// Reads `url`; `password`, when given, wins over the URL's. `name` is the variable to blame. Errors never quote the URL.

@@ -1,0 +1,143 @@
+//! The API as a process, or as a part of one: bind, run, stop in order.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use service::{database::Database, exit::Failure, tasks::Tasks};
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::ApiArgs, health, metrics::refresh_while_scraped, router::router, serve::serve, state::AppState,
+    submitter::Flusher,
+};
+
+/// What stopping may take after the last connection ended, at least: storing what clients that hung up had submitted.
+const LAST_FLUSH: Duration = Duration::from_secs(2);
+/// How long loops that hold nothing may take to notice that they must end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// An API whose port is open. Nothing is served before [`Api::run`].
+#[derive(Debug)]
+pub struct Api {
+    args: ApiArgs,
+    database: Database,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Api {
+    /// Checks the configuration, then opens the port. Postgres is not needed yet.
+    pub async fn bind(args: ApiArgs, database: Database) -> Result<Self, Failure> {
+        args.validate()?;
+        let bind = args.http.bind;
+        let cannot_listen = |error: std::io::Error| match error.kind() {
+            ErrorKind::AddrInUse => Failure::unavailable(format!(
+                "port {} is taken: something else listens on {bind}; stop it or set API_BIND",
+                bind.port()
+            )),
+            _ => Failure::unavailable(format!("cannot listen on {bind}: {error}; see API_BIND")),
+        };
+        let listener = TcpListener::bind(bind).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+        Ok(Self { args, database, listener, address })
+    }
+
+    /// Where it listens: the port that was found when port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then stops in order:
+    ///
+    /// 1. `/ready` turns 503, everything is served on for the drain delay
+    /// 2. the port closes, running requests end within the drain budget
+    /// 3. what is left in the submit buffer is stored
+    ///
+    /// An error means that a part ended by itself, which is a bug.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
+        let drain = self.args.drain.clone();
+        let requests = Tasks::new();
+        let state = AppState::new(self.args, self.database, requests.clone());
+        let parts = Parts::start(&state, self.listener, *drain.drain_budget);
+        info!(address = %self.address, database = state.database.address(), "serving");
+
+        let mut watched = parts.watched;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = watched.next() => return Err(Failure::software("a part of the API ended by itself; the log says why")),
+        }
+
+        state.readiness.stop();
+        info!(delay = %drain.drain_delay, "not ready any more; serving on until load balancers have noticed");
+        time::sleep(*drain.drain_delay).await;
+
+        let deadline = Instant::now() + *drain.drain_budget;
+        parts.stop_serving.cancel();
+        parts.server.finish(*drain.drain_budget + LAST_FLUSH).await;
+
+        state.submitter.close();
+        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_FLUSH);
+        parts.flushers.finish(left).await;
+        requests.finish(left).await;
+        parts.stop_loops.cancel();
+        parts.loops.finish(LAST_WORDS).await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+/// What runs in the background, by the order in which it stops.
+struct Parts {
+    server: Tasks,
+    flushers: Tasks,
+    loops: Tasks,
+    stop_serving: CancellationToken,
+    stop_loops: CancellationToken,
+    /// Those that must not end by themselves.
+    watched: FuturesUnordered<JoinHandle<()>>,
+}
+
+impl Parts {
+    fn start(state: &AppState, listener: TcpListener, budget: Duration) -> Self {
+        let (server, flushers, loops) = (Tasks::new(), Tasks::new(), Tasks::new());
+        let (stop_serving, stop_loops) = (CancellationToken::new(), CancellationToken::new());
+        let watched = FuturesUnordered::new();
+        for _ in 0..state.args.submit.flushers {
+            let flusher = Flusher::new(
+                &state.submitter,
+                &state.database,
+                state.notifier.clone(),
+                state.suspicion.clone(),
+                state.metrics.submit.clone(),
+            );
+            watched.push(flushers.spawn(flusher.run()));
+        }
+        watched.push(loops.spawn(state.notifier.clone().run(state.database.clone(), stop_loops.clone())));
+        watched.push(loops.spawn(health::watch(
+            state.database.clone(),
+            state.readiness.clone(),
+            state.suspicion.clone(),
+            stop_loops.clone(),
+        )));
+        watched.push(loops.spawn(refresh_while_scraped(
+            state.overview.clone(),
+            state.metrics.scrapes.clone(),
+            stop_loops.clone(),
+        )));
+        watched.push(server.spawn(serve(
+            listener,
+            router(state.clone()),
+            state.args.http.connections,
+            state.metrics.http.clone(),
+            stop_serving.clone(),
+            budget,
+        )));
+        Self { server, flushers, loops, stop_serving, stop_loops, watched }
+    }
+}

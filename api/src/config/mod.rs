@@ -1,0 +1,122 @@
+//! Flags and environment of the API, one struct per concern. Those of Postgres and of logs are `service`'s.
+//!
+//! | variable | default | concern |
+//! |---|---|---|
+//! | `API_BIND` | `0.0.0.0:8080` | [`HttpArgs`] |
+//! | `API_CONNECTIONS` | `10000` | [`HttpArgs`] |
+//! | `API_REQUEST_TIMEOUT` | `30s` | [`HttpArgs`] |
+//! | `API_BODY_LIMIT` | `1MiB` | [`HttpArgs`] |
+//! | `API_BATCH_BODY_LIMIT` | `32MiB` | [`HttpArgs`] |
+//! | `API_BODY_MEMORY` | `256MiB` | [`HttpArgs`] |
+//! | `API_DRAIN_DELAY` | `5s` | [`DrainArgs`] |
+//! | `API_DRAIN_BUDGET` | `20s` | [`DrainArgs`] |
+//! | `API_DATABASE_CONNECTIONS` | `8` | [`ReadArgs`] |
+//! | `API_FLUSHERS` | `2` | [`SubmitArgs`] |
+//! | `API_SUBMIT_BUFFER_TASKS` | `20000` | [`SubmitArgs`] |
+//! | `API_SUBMIT_BUFFER_BYTES` | `64MiB` | [`SubmitArgs`] |
+//! | `TASK_MAX_ATTEMPTS` | `20` | [`TaskArgs`] |
+//! | `TASK_TIMEOUT` | `1h` | [`TaskArgs`] |
+
+mod drain;
+mod http;
+mod read;
+mod size;
+mod submit;
+mod task;
+
+use clap::Args;
+use service::exit::Failure;
+
+pub use self::{drain::DrainArgs, http::HttpArgs, read::ReadArgs, size::Size, submit::SubmitArgs, task::TaskArgs};
+use crate::batch::BATCH_LIMIT;
+
+/// Everything that is configured about the API.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ApiArgs {
+    /// Connections and requests.
+    #[command(flatten)]
+    pub http: HttpArgs,
+    /// Stopping.
+    #[command(flatten)]
+    pub drain: DrainArgs,
+    /// Reading, and changing single tasks.
+    #[command(flatten)]
+    pub read: ReadArgs,
+    /// Group commit.
+    #[command(flatten)]
+    pub submit: SubmitArgs,
+    /// Tasks that do not say otherwise.
+    #[command(flatten)]
+    pub task: TaskArgs,
+}
+
+impl ApiArgs {
+    /// Checks values and their relations. Nothing is opened before.
+    pub fn validate(&self) -> Result<(), Failure> {
+        self.http.validate()?;
+        self.read.validate()?;
+        self.submit.validate()?;
+        self.task.validate()?;
+        if self.submit.submit_buffer_tasks < BATCH_LIMIT {
+            return Err(Failure::usage(format!(
+                "API_SUBMIT_BUFFER_TASKS must be at least {BATCH_LIMIT}, the most tasks of one batch request"
+            )));
+        }
+        if self.submit.submit_buffer_bytes.bytes() < self.http.batch_body_limit.bytes() {
+            return Err(Failure::usage("API_SUBMIT_BUFFER_BYTES must be at least API_BATCH_BODY_LIMIT"));
+        }
+        Ok(())
+    }
+}
+
+/// A value that must not be zero.
+fn positive<T: PartialEq + From<u8>>(name: &str, value: T) -> Result<(), Failure> {
+    if value == T::from(0) { Err(Failure::usage(format!("{name} must be above zero"))) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        api: ApiArgs,
+    }
+
+    fn validate(flags: &[&str]) -> Result<(), String> {
+        let cli = Cli::try_parse_from([&["api"], flags].concat()).map_err(|error| error.to_string())?;
+        cli.api.validate().map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn no_flags_mean_the_defaults() {
+        let parsed = Cli::try_parse_from(["api"]).unwrap().api;
+        assert_eq!(format!("{parsed:?}"), format!("{:?}", ApiArgs::default()));
+        assert_eq!(validate(&[]), Ok(()));
+    }
+
+    #[test]
+    fn bad_values_blame_their_variable() {
+        for (flags, blamed) in [
+            (&["--api-bind", "everywhere"][..], "--api-bind"),
+            (&["--api-flushers", "0"], "API_FLUSHERS"),
+            (&["--api-connections", "0"], "API_CONNECTIONS"),
+            (&["--api-database-connections", "0"], "API_DATABASE_CONNECTIONS"),
+            (&["--api-request-timeout", "0s"], "API_REQUEST_TIMEOUT"),
+            (&["--api-body-limit", "1 lorry"], "--api-body-limit"),
+            (&["--api-body-limit", "0"], "API_BODY_LIMIT"),
+            (&["--api-body-memory", "1MiB"], "API_BODY_MEMORY"),
+            (&["--api-batch-body-limit", "65MiB"], "API_SUBMIT_BUFFER_BYTES"),
+            (&["--api-submit-buffer-tasks", "9999"], "API_SUBMIT_BUFFER_TASKS"),
+            (&["--task-max-attempts", "1001"], "TASK_MAX_ATTEMPTS"),
+            (&["--task-timeout", "8d"], "TASK_TIMEOUT"),
+            (&["--api-drain-delay", "soon"], "--api-drain-delay"),
+        ] {
+            let error = validate(flags).unwrap_err();
+            assert!(error.contains(blamed), "{flags:?}: {error}");
+        }
+    }
+}

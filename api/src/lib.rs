@@ -1,0 +1,39 @@
+//! The HTTP API: validates, submits, reads. It runs no task and holds no state that matters: any number of replicas may run.
+//!
+//! Guarantees:
+//! - A 201 is answered after the commit, never before: what was acknowledged is stored.
+//! - No input leads to a 500, and no message of the database leads to a client.
+//! - Everything that waits has a timeout and everything that grows a bound: connections, bodies, the submit buffer.
+//! - The port opens before Postgres is there; until it is, `/ready` and every route that needs it answer 503, and afterwards all
+//!   recovers by itself.
+//!
+//! In reading order:
+//! - [`config`]: flags and environment
+//! - [`Api`]: bind, run, stop in order; `serve`: connections
+//! - [`router()`]: the route table and the middleware stack; `routes`: a file per route
+//! - [`problem`]: every error a client can see, as RFC 9457
+//! - `query`, `options`, `body`, `batch`: from a request to tasks
+//! - [`submitter`]: group commit; `store`: everything else that is asked of Postgres
+//! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
+
+mod api;
+mod batch;
+mod body;
+pub mod config;
+mod etag;
+mod health;
+pub mod metrics;
+mod middleware;
+mod openapi;
+mod options;
+mod overview;
+pub mod problem;
+mod query;
+mod router;
+mod routes;
+mod serve;
+mod state;
+mod store;
+pub mod submitter;
+
+pub use crate::{api::Api, config::ApiArgs, router::router, state::AppState};

@@ -1,0 +1,89 @@
+//! What `/metrics` tells.
+//!
+//! | metric | type | labels | meaning |
+//! |---|---|---|---|
+//! | `taskrow_ready` | gauge | | 1 while `/ready` answers 200 |
+//! | `taskrow_api_http_requests_total` | counter | method, route, status | requests answered |
+//! | `taskrow_api_http_request_duration_seconds` | histogram | method, route | from the head of a request to the head of its answer |
+//! | `taskrow_api_http_connections` | gauge | | connections open |
+//! | `taskrow_api_submitted_tasks_total` | counter | | tasks stored |
+//! | `taskrow_api_submit_refused_total` | counter | reason | submitting requests that were not acknowledged |
+//! | `taskrow_api_submit_duration_seconds` | histogram | | from a request's tasks entering the buffer to their commit |
+//! | `taskrow_api_submit_buffer_tasks`, `_bytes` | gauge | | what waits to be stored |
+//! | `taskrow_api_submit_buffer_capacity_tasks`, `_bytes` | gauge | | most that may wait |
+//! | `taskrow_api_flush_tasks` | histogram | | tasks stored by one statement |
+//! | `taskrow_api_flush_duration_seconds` | histogram | | how long that took |
+//! | `taskrow_api_flush_failures_total` | counter | | statements that failed or were not answered |
+//! | `taskrow_api_database_connections` | gauge | state | pooled connections, `busy` and `idle` |
+//! | `taskrow_queue_tasks` | gauge | queue, kind, status | open tasks: `queued`, `scheduled`, `processing` |
+//! | `taskrow_queue_oldest_wait_seconds` | gauge | queue | how long the first in line has waited |
+//! | `taskrow_queue_paused` | gauge | queue | 1 while paused |
+//! | `taskrow_workers` | gauge | queue | live workers that take from the queue |
+//! | `taskrow_queue_overview_age_seconds` | gauge | | how old the `taskrow_queue_*` numbers are |
+//!
+//! Numbers about queues come from Postgres, at most once in 15 s and only while somebody scrapes, by one query of the small tables
+//! (see `queue::overview`). Every API process tells the same ones: aggregate them with `max`, not `sum`. The first scrape
+//! after a pause has none or old ones.
+
+mod http;
+mod live;
+mod queues;
+mod submit;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use service::{probes::RenderMetrics, readiness::Readiness};
+
+pub(crate) use self::{
+    http::HttpMetrics,
+    queues::{Scrapes, refresh_while_scraped},
+    submit::SubmitMetrics,
+};
+use crate::{overview::OverviewCache, store::Store, submitter::Submitter};
+
+/// All metrics of one API.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    pub(crate) http: HttpMetrics,
+    pub(crate) submit: SubmitMetrics,
+    pub(crate) scrapes: Scrapes,
+}
+
+impl Metrics {
+    pub(crate) fn new(
+        submitter: &Submitter,
+        submit: SubmitMetrics,
+        store: &Store,
+        readiness: &Readiness,
+        overview: &OverviewCache,
+    ) -> Self {
+        let mut registry = Registry::with_prefix("taskrow");
+        let http = HttpMetrics::default();
+        http.register(&mut registry);
+        submit.register(&mut registry);
+        registry.register_collector(Box::new(live::Live::new(submitter, store, readiness)));
+        registry.register_collector(Box::new(queues::Queues::new(overview)));
+        Self { registry: Arc::new(registry), http, submit, scrapes: Scrapes::default() }
+    }
+
+    /// What the `/metrics` route calls.
+    pub(crate) fn render(&self) -> RenderMetrics {
+        let metrics = self.clone();
+        Arc::new(move || {
+            metrics.scrapes.note();
+            let mut text = String::new();
+            match encode(&mut text, &metrics.registry) {
+                Ok(()) => text,
+                Err(fmt::Error) => String::new(),
+            }
+        })
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,99 @@
+//! The OpenAPI document and the human docs, both made from the routes.
+
+use axum::{Router, http::header, routing::get};
+use bytes::Bytes;
+use utoipa::{
+    OpenApi,
+    openapi::{
+        ContentBuilder, HttpMethod, Ref, ResponseBuilder, ResponsesBuilder,
+        path::{Operation, PathItem},
+    },
+};
+use utoipa_swagger_ui::{Config, SwaggerUi};
+
+use crate::problem::{Body, Kind};
+
+/// What is not made from the routes.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Taskrow",
+        description = "A task queue that needs only Postgres: submit tasks, read their results. At-least-once execution, exactly one recorded outcome. Errors are RFC 9457 problems.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "tasks", description = "Submit, read, cancel, retry"),
+        (name = "queues", description = "What waits, and pausing it"),
+        (name = "workers", description = "Who runs it"),
+        (name = "problems", description = "What can go wrong"),
+    ),
+    components(schemas(Body)),
+)]
+struct Base;
+
+/// Errors by operation. Not listed: those of any path (404, 405, 414) and of any moment (500).
+#[rustfmt::skip]
+const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
+    use HttpMethod::{Delete, Get, Post};
+    use Kind::*;
+    &[
+        ("/tasks", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks", Get, &[InvalidOption, DatabaseUnavailable]),
+        ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks/{id}", Get, &[TaskNotFound, DatabaseUnavailable]),
+        ("/tasks/{id}", Delete, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
+        ("/tasks/{id}/cancel", Post, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
+        ("/tasks/{id}/retry", Post, &[TaskNotFound, TaskNotRetryable, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
+        ("/queues", Get, &[InvalidOption, DatabaseUnavailable]),
+        ("/queues/{name}/pause", Post, &[NotFound, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
+        ("/queues/{name}/resume", Post, &[NotFound, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
+        ("/workers", Get, &[InvalidOption, DatabaseUnavailable]),
+        ("/problems/{slug}", Get, &[NotFound]),
+    ]
+};
+
+/// The document before the routes are in it.
+pub(crate) fn base() -> utoipa::openapi::OpenApi {
+    Base::openapi()
+}
+
+/// `/openapi.json` and `/docs`.
+pub(crate) fn router(mut document: utoipa::openapi::OpenApi) -> Router {
+    for (path, method, kinds) in ERRORS {
+        if let Some(operation) = document.paths.paths.get_mut(*path).and_then(|item| operation(item, method)) {
+            add_errors(operation, kinds);
+        }
+    }
+    let text = Bytes::from(document.to_pretty_json().expect("the document is made of text and numbers"));
+    let serve = move || {
+        let text = text.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text) }
+    };
+    let docs: Router = SwaggerUi::new("/docs").config(Config::from("/openapi.json").try_it_out_enabled(true)).into();
+    docs.route("/openapi.json", get(serve))
+}
+
+fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut Operation> {
+    match method {
+        HttpMethod::Get => item.get.as_mut(),
+        HttpMethod::Post => item.post.as_mut(),
+        HttpMethod::Delete => item.delete.as_mut(),
+        _ => None,
+    }
+}
+
+/// A response per status, which names the errors behind it.
+fn add_errors(operation: &mut Operation, kinds: &[Kind]) {
+    let mut responses = ResponsesBuilder::from(std::mem::take(&mut operation.responses));
+    let mut statuses: Vec<_> = kinds.iter().map(|kind| kind.status()).collect();
+    statuses.dedup();
+    for status in statuses {
+        let same = kinds.iter().filter(|kind| kind.status() == status);
+        let lines: Vec<_> = same.map(|kind| format!("`{}`: {}", kind.path(), kind.meaning())).collect();
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response =
+            ResponseBuilder::new().description(lines.join("\n\n")).content("application/problem+json", content).build();
+        responses = responses.response(status.as_str(), response);
+    }
+    operation.responses = responses.build();
+}

@@ -1,0 +1,13 @@
+//! A file per route. Each says what it takes and answers, and calls what does the work.
+
+pub(crate) mod batch;
+pub(crate) mod cancel;
+pub(crate) mod list;
+mod path;
+pub(crate) mod problems;
+pub(crate) mod queues;
+mod reply;
+pub(crate) mod retry;
+pub(crate) mod submit;
+pub(crate) mod task;
+pub(crate) mod workers;

@@ -1,0 +1,75 @@
+//! POST /tasks/{id}/retry
+
+use axum::{
+    extract::{RawQuery, State},
+    http::StatusCode,
+    response::Response,
+};
+use queue::{
+    Status, TaskId,
+    retry::{Retried, retry},
+    task::Name,
+    wakeup::Hint,
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    path::{TaskPath, unknown},
+    reply,
+    task::StatusName,
+};
+use crate::{
+    problem::{Kind, Problem},
+    query::Query,
+    state::AppState,
+};
+
+/// A task that waits again.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Requeued {
+    /// The task.
+    #[schema(value_type = uuid::Uuid)]
+    id: TaskId,
+    /// `queued`.
+    #[schema(value_type = StatusName)]
+    status: Status,
+}
+
+/// Queue a failed or cancelled task again
+///
+/// Its outcome is removed, and it has all its attempts again.
+#[utoipa::path(
+    post,
+    path = "/tasks/{id}/retry",
+    tag = "tasks",
+    operation_id = "retryTask",
+    params(("id" = uuid::Uuid, Path, description = "The task's id")),
+    responses((status = 200, description = "It waits again", body = Requeued))
+)]
+pub(crate) async fn retry_task(
+    State(state): State<AppState>,
+    TaskPath(id): TaskPath,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::parse(query.as_deref(), &[])?;
+    let notifier = state.notifier.clone();
+    let retried = state.store.run(move |connection| {
+        let notifier = notifier.clone();
+        Box::pin(async move {
+            let retried = retry(connection, id).await?;
+            if let Retried::Queued(queue) = &retried
+                && let Ok(queue) = Name::new(queue.as_str())
+            {
+                notifier.tell(Hint::Work(queue));
+            }
+            Ok(retried)
+        })
+    });
+    match retried.await? {
+        Retried::Queued(_) => Ok(reply::json(StatusCode::OK, &Requeued { id, status: Status::Queued })),
+        Retried::Done => Err(Problem::new(Kind::TaskNotRetryable, "the task is done")),
+        Retried::Open => Err(Problem::new(Kind::TaskNotRetryable, "the task has not ended")),
+        Retried::NotFound => Err(unknown(id)),
+    }
+}

@@ -1,0 +1,55 @@
+//! What every request can reach.
+
+use std::sync::Arc;
+
+use queue::wakeup::Notifier;
+use service::{database::Database, readiness::Readiness, tasks::Tasks};
+
+use crate::{
+    body::Bodies,
+    config::ApiArgs,
+    health::{POSTGRES, SCHEMA, Suspicion},
+    metrics::{Metrics, SubmitMetrics},
+    overview::OverviewCache,
+    store::Store,
+    submitter::Submitter,
+};
+
+/// The parts of one API, wired. Cheap to clone; nothing runs yet (see [`crate::Api::run`]).
+#[derive(Clone, Debug)]
+pub struct AppState {
+    pub(crate) args: Arc<ApiArgs>,
+    pub(crate) database: Database,
+    pub(crate) bodies: Bodies,
+    pub(crate) submitter: Submitter,
+    pub(crate) store: Store,
+    pub(crate) overview: OverviewCache,
+    pub(crate) notifier: Notifier,
+    pub(crate) readiness: Readiness,
+    pub(crate) suspicion: Suspicion,
+    pub(crate) metrics: Metrics,
+}
+
+impl AppState {
+    /// Wires the parts. `tasks` runs what must outlive its request.
+    pub fn new(args: ApiArgs, database: Database, tasks: Tasks) -> Self {
+        let suspicion = Suspicion::default();
+        let readiness = Readiness::new(&[POSTGRES, SCHEMA]);
+        let submitter = Submitter::new(&args.submit, *args.http.request_timeout);
+        let store = Store::new(&database, &args.read, tasks, suspicion.clone());
+        let overview = OverviewCache::new(store.clone());
+        let metrics = Metrics::new(&submitter, SubmitMetrics::default(), &store, &readiness, &overview);
+        Self {
+            bodies: Bodies::new(&args.http),
+            args: Arc::new(args),
+            database,
+            submitter,
+            store,
+            overview,
+            notifier: Notifier::default(),
+            readiness,
+            suspicion,
+            metrics,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Everything that is asked of Postgres besides submitting.
+//!
+//! Each piece of work runs in a task of its own, on a pooled connection. A client that hangs up drops the future of its handler, at
+//! any point: the work goes on, and its connection goes back to the pool with nothing pending on it.
+
+use std::time::Duration;
+
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel_async::{
+    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::PoolableConnection,
+};
+use futures_util::future::BoxFuture;
+use service::{
+    database::{Database, Pool},
+    tasks::Tasks,
+};
+use tokio::time;
+use tracing::{debug, error};
+
+use crate::{config::ReadArgs, health::Suspicion};
+
+/// Longest wait for a connection of the pool.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Longest wait for the work on it: a little longer than its statements may take.
+const WORK_LIMIT: Duration = Duration::from_secs(13);
+
+/// How long a connection that Postgres ends may take to be seen as closed.
+const LAST_BREATH: Duration = Duration::from_millis(20);
+
+/// The pool, and what to do when it fails. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pool: Pool,
+    /// After a restart of Postgres every pooled connection may be dead, and each shows it only when it is used.
+    tries: u32,
+    tasks: Tasks,
+    suspicion: Suspicion,
+}
+
+/// Postgres did not do what it was asked, or did not say so. The reason is logged here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unavailable {
+    /// Nothing was done.
+    #[error("the database is not available")]
+    Away,
+    /// It may have been done.
+    #[error("the database did not answer")]
+    Unknown,
+}
+
+impl Store {
+    pub(crate) fn new(database: &Database, args: &ReadArgs, tasks: Tasks, suspicion: Suspicion) -> Self {
+        let pool = database.pool(args.database_connections, PATIENCE);
+        Self { pool, tries: args.database_connections + 1, tasks, suspicion }
+    }
+
+    /// Runs work that changes nothing, so that its outcome does not matter when it fails.
+    pub(crate) async fn read<T, W>(&self, work: W) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    {
+        self.run(work).await.map_err(|_| Unavailable::Away)
+    }
+
+    /// Runs work that may be repeated: on a broken connection it is tried again on the next one.
+    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    {
+        let store = self.clone();
+        // A panic in there is a bug; the middleware that catches panics answers for it.
+        match self.tasks.spawn(async move { store.run_here(work).await }).await {
+            Ok(outcome) => outcome,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(Unavailable::Unknown),
+        }
+    }
+
+    /// Open connections, and those of them that do nothing.
+    pub(crate) fn connections(&self) -> (u32, u32) {
+        let state = self.pool.state();
+        (state.connections, state.idle_connections)
+    }
+
+    async fn run_here<T, W>(&self, work: W) -> Result<T, Unavailable>
+    where
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>>,
+    {
+        let mut failure = Unavailable::Away;
+        for _ in 0..self.tries {
+            let mut connection = match self.pool.get().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    debug!(%error, "no connection of the pool came free, or none could be opened");
+                    self.suspicion.raise();
+                    return Err(failure);
+                }
+            };
+            if connection.is_broken() {
+                continue;
+            }
+            let error = match time::timeout(WORK_LIMIT, work(&mut connection)).await {
+                Ok(Ok(value)) => return Ok(value),
+                Ok(Err(error)) => Some(error),
+                Err(_) => None,
+            };
+            self.suspicion.raise();
+            match error {
+                None => {
+                    debug!("no answer from Postgres");
+                    discard(&mut connection);
+                    return Err(Unavailable::Unknown);
+                }
+                Some(error) if is_broken(&error) => {
+                    debug!(%error, "a pooled connection was broken");
+                    discard(&mut connection);
+                    failure = Unavailable::Unknown;
+                }
+                Some(error) if has_died(&mut connection).await => {
+                    debug!(%error, "Postgres ended a pooled connection");
+                }
+                Some(error) => {
+                    error!(%error, "Postgres refused a statement");
+                    return Err(Unavailable::Away);
+                }
+            }
+        }
+        Err(failure)
+    }
+}
+
+/// Tells an error that ends its connection (Postgres shuts down, an operator ended it) from one about the statement: the library
+/// does not tell them apart.
+async fn has_died(connection: &mut AsyncPgConnection) -> bool {
+    let closed = async {
+        while !connection.is_broken() {
+            time::sleep(LAST_BREATH / 10).await;
+        }
+    };
+    time::timeout(LAST_BREATH, closed).await.is_ok()
+}
+
+/// Keeps a connection out of the pool: the pool asks whether its transaction state is broken when it comes back.
+fn discard(connection: &mut AsyncPgConnection) {
+    AnsiTransactionManager::transaction_manager_status_mut(connection).set_in_error();
+}
+
+/// Whether another connection may do better. After a failover, a connection to the old primary is open and read-only.
+fn is_broken(error: &Error) -> bool {
+    use DatabaseErrorKind::{ClosedConnection, ReadOnlyTransaction, UnableToSendCommand};
+    matches!(error, Error::DatabaseError(ClosedConnection | ReadOnlyTransaction | UnableToSendCommand, _))
+}

@@ -1,0 +1,19 @@
+//! The API over real connections, on a real Postgres.
+
+mod support;
+
+mod batch;
+mod bodies;
+mod cancel;
+mod document;
+mod errors;
+mod group_commit;
+mod list;
+mod outage;
+mod probes;
+mod queues;
+mod retry;
+mod stop;
+mod submit;
+mod task;
+mod workers;

@@ -1,0 +1,123 @@
+//! Connections that break at the worst moment.
+
+use std::time::Duration;
+
+use queue::Status;
+use worker::{Context, TaskError, Worker};
+
+use crate::support::{
+    eventually,
+    proxy::{Mode, Proxy},
+    queue::{Queue, connect_to, task, tasks},
+    worker::{builtin, config, slots, start},
+};
+
+/// What the worker believes to hold and what the database says it holds part ways when the answer to a claim is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_whose_claim_was_never_answered_run_all_the_same() {
+    let queue = Queue::new().await;
+    let proxy = Proxy::new(&queue.url).await;
+    let worker = start(builtin(), config(), connect_to(&proxy.url(&queue.url)));
+    // So that the statement is prepared, and the claim itself is what goes out next.
+    let warm_up = queue.submit(tasks(4, "echo", "1")).await;
+    queue.done_at(&warm_up, 1).await;
+    let lock = queue.lock("leases").await;
+    queue.blocks("claimer").await;
+    let ids = queue.submit(tasks(4, "echo", "1")).await;
+    proxy.set(Mode::Deaf);
+    drop(lock);
+    queue.counts(4, "SELECT coalesce(sum(taskrow.mask_size(mask)), 0) FROM taskrow.leases").await;
+    proxy.set(Mode::Cut);
+    proxy.set(Mode::Pass);
+    queue.done_at(&ids, 1).await;
+    assert_eq!(worker.metric("taskrow_worker_fenced_total"), 0, "by the same worker");
+    assert_eq!(worker.metric("taskrow_worker_claimed_tasks_total"), 8);
+    assert_eq!(worker.metric("taskrow_worker_returned_tasks_total"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_whose_write_was_never_answered_are_recorded_once() {
+    let queue = Queue::new().await;
+    let proxy = Proxy::new(&queue.url).await;
+    let handler = async |task: Context| -> Result<i16, TaskError> {
+        if task.payload().get() == "1" || task.attempt() > 1 {
+            Ok(task.attempt())
+        } else {
+            Err(TaskError::retry("once"))
+        }
+    };
+    let builder = Worker::builder().handler("work", handler);
+    let worker = start(builder, slots(2), connect_to(&proxy.url(&queue.url)));
+    for (payload, written) in [("1", "outcomes"), ("2", "failures")] {
+        // Both statements are prepared after this.
+        let warm_up = queue.submit(vec![task("work", "1"), task("work", "2")]).await;
+        queue.ended(&warm_up).await;
+        let lock = queue.lock(written).await;
+        let id = queue.submit_one(task("work", payload)).await;
+        queue.blocks("finisher").await;
+        proxy.set(Mode::Deaf);
+        drop(lock);
+        queue.counts(1, &format!("SELECT count(*) FROM taskrow.{written} WHERE task_id = '{id}'")).await;
+        proxy.set(Mode::Cut);
+        proxy.set(Mode::Pass);
+        queue.reaches(id, Status::Done).await;
+        assert_eq!(queue.count(&format!("SELECT count(*) FROM taskrow.{written} WHERE task_id = '{id}'")).await, 1);
+    }
+    assert_eq!(queue.count("SELECT count(*) FROM taskrow.failures").await, 3);
+    assert_eq!(worker.metric("taskrow_worker_fenced_total"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_comes_and_goes_costs_nothing_but_time() {
+    let queue = Queue::new().await;
+    let proxy = Proxy::new(&queue.url).await;
+    let worker = start(builtin(), slots(10), connect_to(&proxy.url(&queue.url)));
+    let ids = queue.submit(tasks(2000, "sleep", r#"{"ms": 5}"#)).await;
+    let done = "SELECT count(*) FROM taskrow.outcomes";
+    for mode in [Mode::Cut, Mode::Deaf, Mode::Stall, Mode::Cut, Mode::Deaf, Mode::Cut] {
+        let before = queue.count(done).await;
+        eventually("some more are done", async || (queue.count(done).await >= (before + 50).min(2000)).then_some(()))
+            .await;
+        proxy.set(mode);
+        worker.misses("postgres").await;
+        proxy.set(Mode::Cut);
+        proxy.set(Mode::Pass);
+        worker.ready().await;
+    }
+    queue.done_at(&ids, 1).await;
+    assert_eq!(queue.count("SELECT count(*) FROM taskrow.failures").await, 0);
+    worker.stop(Duration::from_secs(30)).await;
+    assert_eq!(queue.count("SELECT count(*) FROM taskrow.workers WHERE dead_at IS NULL").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_trouble_costs_no_result_and_no_neighbour() {
+    let queue = Queue::new().await;
+    // As a full disk would, for some tasks only.
+    queue
+        .execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF new.result::text = '\"refused\"' THEN RAISE EXCEPTION 'no space left'; END IF; RETURN new; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON taskrow.outcomes FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        .await;
+    let worker = start(builtin(), config(), queue.database());
+    let refused = queue.submit(tasks(3, "echo", r#""refused""#)).await;
+    let fine = queue.submit(tasks(100, "echo", r#""fine""#)).await;
+    for id in fine {
+        queue.reaches(id, Status::Done).await;
+    }
+    for id in &refused {
+        queue.reaches(*id, Status::Processing).await;
+    }
+    let more = queue.submit(tasks(100, "echo", r#""fine""#)).await;
+    for id in more {
+        queue.reaches(id, Status::Done).await;
+    }
+    queue.execute("DROP TRIGGER refuse ON taskrow.outcomes").await;
+    for id in refused {
+        let task = queue.reaches(id, Status::Done).await;
+        assert_eq!(task.result.expect("its result").get(), r#""refused""#);
+    }
+    worker.stop(Duration::from_secs(30)).await;
+}

@@ -1,0 +1,200 @@
+//! One database: submitting to it and looking into it.
+
+use std::time::Duration;
+
+use ::queue::{
+    Json, Lane, NewTask, TaskId, inspect, overview, session,
+    submit::{Submission, store},
+    task::{Name, Options, Start, Status},
+};
+use local_pg::{
+    Server,
+    testing::{self, TestDatabase},
+};
+use service::{
+    database::{Database, Link},
+    tasks::Tasks,
+};
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use super::eventually;
+
+/// A migrated database and a connection to it that mends itself.
+pub(crate) struct Queue {
+    _database: TestDatabase,
+    pub(crate) url: String,
+    link: Mutex<Link>,
+}
+
+/// A task for the queue `default`, to be started at once.
+pub(crate) fn task(kind: &str, payload: &str) -> NewTask {
+    let lane = Lane { queue: name("default"), kind: name(kind) };
+    let timeout = Duration::from_secs(60);
+    let options = Options { lane, priority: 0, max_attempts: 5, timeout, start: Start::Now };
+    NewTask { options, payload: Json::parse(payload.as_bytes()).expect("JSON") }
+}
+
+/// The same task so many times.
+pub(crate) fn tasks(count: usize, kind: &str, payload: &str) -> Vec<NewTask> {
+    vec![task(kind, payload); count]
+}
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+impl Queue {
+    /// On the server that all tests share.
+    pub(crate) async fn new() -> Self {
+        Self::of(testing::database().await)
+    }
+
+    /// On a server of the test's own.
+    pub(crate) async fn on(server: &Server) -> Self {
+        Self::of(testing::migrated_database(server).await)
+    }
+
+    /// Nothing is migrated yet.
+    pub(crate) async fn empty() -> Self {
+        Self::of(testing::empty_database().await)
+    }
+
+    fn of(database: TestDatabase) -> Self {
+        let url = database.url().to_owned();
+        let link = Mutex::new(connect_to(&url).link(session::DURABLE));
+        Self { _database: database, url, link }
+    }
+
+    /// As a worker of this process would connect.
+    pub(crate) fn database(&self) -> Database {
+        connect_to(&self.url)
+    }
+
+    /// Stores tasks, as often as it takes; the ids make it idempotent.
+    pub(crate) async fn submit(&self, tasks: Vec<NewTask>) -> Vec<TaskId> {
+        let submission = Submission::new(tasks);
+        eventually("the tasks are stored", async || {
+            self.link.lock().await.run(async |connection| store(connection, &submission).await).await.ok()
+        })
+        .await;
+        submission.ids().to_vec()
+    }
+
+    pub(crate) async fn submit_one(&self, task: NewTask) -> TaskId {
+        self.submit(vec![task]).await[0]
+    }
+
+    /// A task as it stands.
+    pub(crate) async fn get(&self, id: TaskId) -> inspect::Task {
+        eventually("the task can be read", async || {
+            self.link.lock().await.run(async |connection| inspect::get(connection, id).await).await.ok()
+        })
+        .await
+        .expect("every acknowledged task is found")
+    }
+
+    /// Waits until a task stands so.
+    pub(crate) async fn reaches(&self, id: TaskId, status: Status) -> inspect::Task {
+        eventually(&format!("task {id} is {status:?}"), async || {
+            let task = self.get(id).await;
+            assert!(!task.status.is_final() || task.status == status, "{task:?}");
+            (task.status == status).then_some(task)
+        })
+        .await
+    }
+
+    /// Waits until all tasks have a recorded outcome, and gives them.
+    pub(crate) async fn ended(&self, ids: &[TaskId]) -> Vec<inspect::Task> {
+        eventually("all tasks have ended", async || {
+            let open = "SELECT (SELECT count(*) FROM taskrow.ready) + (SELECT count(*) FROM taskrow.leases)
+                             + (SELECT count(*) FROM taskrow.scheduled)";
+            (self.try_count(open).await? == 0).then_some(())
+        })
+        .await;
+        let mut all = Vec::with_capacity(ids.len());
+        for id in ids {
+            all.push(self.get(*id).await);
+        }
+        all
+    }
+
+    /// Waits until all tasks are done, each at its first attempt if `attempt` says 1, and so on.
+    pub(crate) async fn done_at(&self, ids: &[TaskId], attempt: i16) {
+        for task in self.ended(ids).await {
+            assert_eq!((task.status, task.attempt), (Status::Done, attempt), "{task:?}");
+        }
+    }
+
+    /// A number out of the database.
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
+        eventually(sql, async || self.try_count(sql).await).await
+    }
+
+    async fn try_count(&self, sql: &str) -> Option<i64> {
+        ask(&self.url, sql).await.ok()?.parse().ok()
+    }
+
+    /// Waits until a query's number is so.
+    pub(crate) async fn counts(&self, expected: i64, sql: &str) {
+        eventually(&format!("{expected} = {sql}"), async || {
+            (self.try_count(sql).await == Some(expected)).then_some(())
+        })
+        .await;
+    }
+
+    /// Runs statements.
+    pub(crate) async fn execute(&self, sql: &str) -> String {
+        ask(&self.url, sql).await.expect(sql)
+    }
+
+    /// Makes writers of a table wait, until the answer is dropped.
+    pub(crate) async fn lock(&self, table: &str) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("a connection");
+        Tasks::new().spawn(connection);
+        client.batch_execute(&format!("BEGIN; LOCK TABLE taskrow.{table} IN EXCLUSIVE MODE")).await.expect("locked");
+        client
+    }
+
+    /// Waits until a connection with this purpose waits for a lock.
+    pub(crate) async fn blocks(&self, purpose: &str) {
+        let blocked = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        self.counts(1, &format!("SELECT count(*) {blocked} AND application_name LIKE '%{purpose}'")).await;
+    }
+
+    pub(crate) async fn cancel(&self, id: TaskId) -> ::queue::cancel::Cancelled {
+        let mut link = self.link.lock().await;
+        link.run(async |connection| ::queue::cancel::cancel(connection, id).await).await.expect("cancel")
+    }
+
+    pub(crate) async fn pause(&self, queue: &str) {
+        let mut link = self.link.lock().await;
+        link.run(async |connection| overview::pause(connection, &name(queue)).await).await.expect("pause");
+    }
+
+    pub(crate) async fn resume(&self, queue: &str) {
+        let mut link = self.link.lock().await;
+        link.run(async |connection| overview::resume(connection, &name(queue)).await).await.expect("resume");
+    }
+
+    /// Sends a hint as other processes do.
+    pub(crate) async fn hint(&self, hint: &str) {
+        self.execute(&format!("SELECT pg_notify('taskrow', '{hint}')")).await;
+    }
+}
+
+pub(crate) fn connect_to(url: &str) -> Database {
+    Database::from_url(url, "test").expect("a URL")
+}
+
+/// The last row's first column as text, by a connection of its own.
+pub(crate) async fn ask(url: &str, sql: &str) -> Result<String, tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    Tasks::new().spawn(connection);
+    let messages = client.simple_query(sql).await?;
+    let rows = messages.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+        _ => None,
+    });
+    Ok(rows.last().unwrap_or_default())
+}
