@@ -9,7 +9,14 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::{id::TaskId, json::Json, statement::statement, task::Lane, workers::WorkerId};
+use crate::{
+    id::{BatchId, TaskId},
+    json::Json,
+    mask::Mask,
+    statement::statement,
+    task::{Lane, Name},
+    workers::WorkerId,
+};
 
 statement! {
     /// - `me`: a worker that was found dead can claim nothing. The lock makes `rescue` wait until this claim has committed,
@@ -162,6 +169,33 @@ pub async fn claim(
     Ok(claimed)
 }
 
+statement! {
+    struct FindHeld -> (BigInt, Text, Text, SqlUuid, BigInt) { worker: i64 => BigInt }
+    "SELECT id, queue, kind, batch, mask FROM taskrow.leases WHERE worker = $1"
+}
+
+/// A lease as the database has it.
+#[derive(Debug)]
+pub struct HeldLease {
+    /// The lease.
+    pub id: LeaseId,
+    /// Queue and kind of its tasks.
+    pub lane: Lane,
+    /// Its open tasks.
+    pub tasks: Vec<TaskId>,
+}
+
+/// The leases of a worker. A claim whose answer was lost may have committed, and nobody else would ever learn of its leases.
+pub async fn held(connection: &mut AsyncPgConnection, worker: WorkerId) -> QueryResult<Vec<HeldLease>> {
+    let rows: Vec<(i64, String, String, Uuid, i64)> = FindHeld { worker: worker.0 }.load(connection).await?;
+    let lease = |(id, queue, kind, batch, mask): (i64, String, String, Uuid, i64)| {
+        let lane = Lane { queue: Name::new(queue).ok()?, kind: Name::new(kind).ok()? };
+        let tasks = BatchId::from_uuid(batch).tasks(Mask::from_sql(mask)).collect();
+        Some(HeldLease { id: LeaseId(id), lane, tasks })
+    };
+    Ok(rows.into_iter().filter_map(lease).collect())
+}
+
 /// Where live rows start, so that claims do not walk over the dead index entries before them.
 ///
 /// While a snapshot somewhere is held, deleted rows stay in the index: with 190,000 of them a claim that starts from the front takes
@@ -220,7 +254,6 @@ impl Floors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Name;
 
     #[test]
     fn floors_cut_out_only_what_is_below_them() {

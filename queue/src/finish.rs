@@ -21,9 +21,10 @@ use crate::{
 statement! {
     /// The fence is `own`: a lease of this id *and* this worker *and* the task's batch, locked, and the task's bit still open in it.
     /// (The id alone would not do: see `taskrow.lease_ids`.) A rescue that deleted the lease first leaves nothing to join;
-    /// one that comes later waits for the lock and then sees the cleared bits. Leases are locked in the order of their
-    /// ids, as everywhere, so two statements cannot wait for each other.
-    struct Finish<'a> -> (SqlUuid, Bool) {
+    /// one that comes later waits for the lock and then sees the cleared bits. What is left of a lease is reckoned from `own`
+    /// too, for the snapshot may show bits that another statement of this worker has cleared meanwhile. Leases are locked in the
+    /// order of their ids, as everywhere, so two statements cannot wait for each other.
+    struct Finish<'a> -> (SqlUuid,) {
         worker: i64 => BigInt,
         leases: &'a [i64] => Array<BigInt>,
         ids: &'a [Uuid] => Array<SqlUuid>,
@@ -35,27 +36,35 @@ statement! {
          SELECT g.*, taskrow.task_bit(g.id) AS bit, taskrow.task_batch(g.id) AS batch
          FROM unnest($2::bigint[], $3::uuid[], $4::smallint[], $5::text[], $6::text[]) AS g(lease, id, status, result, error)),
      own AS MATERIALIZED (
-         SELECT l.id, l.mask, l.attempt, g.bits
+         SELECT l.id, l.batch, l.mask, l.attempt, g.bits
          FROM (SELECT lease, batch, bit_or(bit) AS bits FROM given GROUP BY lease, batch ORDER BY lease) AS g
          CROSS JOIN LATERAL (
-             SELECT l.id, l.mask, l.attempt FROM taskrow.leases l
+             SELECT l.id, l.batch, l.mask, l.attempt FROM taskrow.leases l
              WHERE l.id = g.lease AND l.worker = $1 AND l.batch = g.batch FOR NO KEY UPDATE) AS l),
      written AS (
          INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, result, error)
          SELECT g.id, $1, own.attempt, g.status, g.result::json, g.error
-         FROM given g JOIN own ON own.id = g.lease
+         FROM given g JOIN own ON own.id = g.lease AND own.batch = g.batch
          WHERE own.mask & g.bit <> 0
          RETURNING task_id),
      shrunk AS (
          UPDATE taskrow.leases l SET mask = l.mask & ~own.bits, cancelled = l.cancelled & ~own.bits
-         FROM own WHERE l.id = own.id AND l.mask & ~own.bits <> 0),
+         FROM own WHERE l.id = own.id AND own.mask & ~own.bits <> 0),
      ended AS (
-         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND l.mask & ~own.bits = 0)
-     SELECT task_id, true FROM written
-     UNION ALL
-     SELECT g.id, false FROM given g
-     JOIN taskrow.outcomes o ON o.task_id = g.id AND o.worker = $1
-     WHERE NOT EXISTS (SELECT FROM own WHERE own.id = g.lease AND own.mask & g.bit <> 0)"
+         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0)
+     SELECT task_id FROM written"
+}
+
+statement! {
+    /// A statement of its own, for its snapshot: an earlier try may have committed while this one waited for the lease. The status
+    /// tells this worker's outcome from one that rescue wrote in its name.
+    struct FindOwn<'a> -> (SqlUuid,) {
+        worker: i64 => BigInt,
+        ids: &'a [Uuid] => Array<SqlUuid>,
+        statuses: &'a [i16] => Array<SmallInt>,
+    }
+    "SELECT g.id FROM unnest($2::uuid[], $3::smallint[]) AS g(id, status)
+     JOIN taskrow.outcomes o ON o.task_id = g.id AND o.worker = $1 AND o.status = g.status"
 }
 
 /// How a task ended.
@@ -102,33 +111,61 @@ pub enum Fenced {
     LeaseLost,
 }
 
-/// Records outcomes; answers in the order given. After an error whose effect is unknown, give the same again. Durable when it returns.
+/// Records outcomes; answers in the order given. After an error whose effect is unknown, give the same again. Durable when it
+/// returns.
 pub async fn finish(
     connection: &mut AsyncPgConnection,
     worker: WorkerId,
     finished: &[Finished],
 ) -> QueryResult<Vec<Fenced>> {
+    // After a crash of Postgres a task may be claimed again under the very same lease, and end twice in one call.
+    let mut seen = HashSet::with_capacity(finished.len());
+    let given: Vec<_> = finished.iter().filter(|task| seen.insert((task.lease, task.id))).collect();
     let statement = Finish {
         worker: worker.0,
-        leases: &finished.iter().map(|task| task.lease.0).collect::<Vec<_>>(),
-        ids: &finished.iter().map(|task| task.id.uuid()).collect::<Vec<_>>(),
-        statuses: &finished
-            .iter()
-            .map(|task| task.outcome.status().outcome_code().unwrap_or_default())
-            .collect::<Vec<_>>(),
-        results: &finished.iter().map(|task| result(&task.outcome)).collect::<Vec<_>>(),
-        errors: &finished.iter().map(|task| error(&task.outcome)).collect::<Vec<_>>(),
+        leases: &given.iter().map(|task| task.lease.0).collect::<Vec<_>>(),
+        ids: &given.iter().map(|task| task.id.uuid()).collect::<Vec<_>>(),
+        statuses: &given.iter().map(|task| status(&task.outcome)).collect::<Vec<_>>(),
+        results: &given.iter().map(|task| result(&task.outcome)).collect::<Vec<_>>(),
+        errors: &given.iter().map(|task| error(&task.outcome)).collect::<Vec<_>>(),
     };
-    let rows: Vec<(Uuid, bool)> = statement.load(connection).await?;
-    let (applied, before): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, now)| *now);
-    let applied: HashSet<Uuid> = applied.into_iter().map(|(id, _)| id).collect();
-    let before: HashSet<Uuid> = before.into_iter().map(|(id, _)| id).collect();
+    let applied = ids(statement.load(connection).await?);
+    let rest: Vec<_> = given.into_iter().filter(|task| !applied.contains(&task.id.uuid())).collect();
+    let before = if rest.is_empty() {
+        HashSet::new()
+    } else {
+        let statement = FindOwn {
+            worker: worker.0,
+            ids: &rest.iter().map(|task| task.id.uuid()).collect::<Vec<_>>(),
+            statuses: &rest.iter().map(|task| status(&task.outcome)).collect::<Vec<_>>(),
+        };
+        ids(statement.load(connection).await?)
+    };
     let answer = |task: &Finished| match task.id.uuid() {
         id if applied.contains(&id) => Fenced::Applied,
         id if before.contains(&id) => Fenced::AlreadyFinal,
         _ => Fenced::LeaseLost,
     };
     Ok(finished.iter().map(answer).collect())
+}
+
+fn ids(rows: Vec<(Uuid,)>) -> HashSet<Uuid> {
+    rows.into_iter().map(|(id,)| id).collect()
+}
+
+fn status(outcome: &Outcome) -> i16 {
+    outcome.status().outcome_code().unwrap_or_default()
+}
+
+statement! {
+    struct ReadJson<'a> -> (Bool,) { text: &'a str => Text }
+    "SELECT $1::text::json IS NOT NULL"
+}
+
+/// Makes the database read a result and nothing else: when it cannot, it was the value that it refused to store.
+pub async fn try_result(connection: &mut AsyncPgConnection, result: &Json) -> QueryResult<()> {
+    let _: (bool,) = ReadJson { text: result.get() }.get_result(connection).await?;
+    Ok(())
 }
 
 fn result(outcome: &Outcome) -> Option<&str> {

@@ -200,37 +200,45 @@ pub struct Page {
 /// The ids of a page. `$1` before, `$2` rows to look at, `$3` tasks wanted, `$4` queue, `$5` kind, `$6` outcome. The window is
 /// bounded first and filtered then, so that a filter which matches little cannot make a page expensive.
 macro_rules! page_of {
-    ($window:expr, $full:literal) => {
+    ($window:expr, $fits:literal, $edge:literal, $full:literal) => {
         concat!(
             "WITH ",
             $window,
             ",
              hits AS (
                  SELECT w.id FROM win w
-                 WHERE w.id < $1
-                   AND ($6::smallint IS NULL OR w.status = $6)
-                   AND ($4::text IS NULL AND $5::text IS NULL OR EXISTS (
-                       SELECT FROM taskrow.records r
-                       WHERE r.id = w.id AND ($4 IS NULL OR r.queue = $4) AND ($5 IS NULL OR r.kind = $5)))
-                 ORDER BY w.id DESC LIMIT $3)
-             SELECT ARRAY(SELECT id FROM hits), (SELECT id FROM win ORDER BY id LIMIT 1), ",
+                 WHERE w.id < $1 AND ($6::smallint IS NULL OR w.status = $6) AND (",
+            $fits,
+            ") ORDER BY w.id DESC LIMIT $3)
+             SELECT ARRAY(SELECT id FROM hits), (",
+            $edge,
+            "), ",
             $full
         )
     };
 }
 
-/// A window over one of the hot tables: whole batches only, for several rows may share a batch and a cursor lies between ids.
+/// A window over one of the hot tables: whole batches only, for several rows may share a batch and a cursor lies between ids. Of a
+/// backlog in full batches far fewer rows are unfolded than looked at: `so_far` counts the tasks down to and with a batch, the
+/// first batch may be cut by the cursor, and a batch has 64 tasks.
 macro_rules! window_of_hot {
     ($table:literal) => {
         concat!(
             "rows AS MATERIALIZED (
-                 SELECT batch, mask FROM taskrow.", $table, " WHERE batch <= $1 ORDER BY batch DESC LIMIT $2),
+                 SELECT batch, mask, ($4::text IS NULL OR queue = $4) AND ($5::text IS NULL OR kind = $5) AS fits
+                 FROM taskrow.",
+            $table,
+            " WHERE batch <= $1 ORDER BY batch DESC LIMIT $2),
              bound AS MATERIALIZED (
                  SELECT count(*) = $2 AS is_full, (SELECT batch FROM rows ORDER BY batch LIMIT 1) AS last FROM rows),
+             whole AS MATERIALIZED (
+                 SELECT rows.batch, rows.mask, rows.fits,
+                        sum(CASE WHEN rows.fits THEN taskrow.mask_size(rows.mask) ELSE 0 END) OVER (ORDER BY rows.batch DESC) AS so_far
+                 FROM bound, rows WHERE NOT bound.is_full OR rows.batch <> bound.last),
              win AS MATERIALIZED (
-                 SELECT taskrow.batch_task(rows.batch, place) AS id, 0::smallint AS status
-                 FROM bound, rows, taskrow.mask_places(rows.mask) AS place
-                 WHERE NOT bound.is_full OR rows.batch <> bound.last)"
+                 SELECT taskrow.batch_task(whole.batch, place) AS id, 0::smallint AS status
+                 FROM whole, taskrow.mask_places(whole.mask) AS place
+                 WHERE whole.fits AND whole.so_far <= $3 + 128)"
         )
     };
 }
@@ -257,35 +265,62 @@ page_statement!(
     PageOfAll,
     page_of!(
         "win AS MATERIALIZED (
-             SELECT id, 0::smallint AS status FROM taskrow.records WHERE id < $1 ORDER BY id DESC LIMIT $2)",
+             SELECT id, 0::smallint AS status, ($4::text IS NULL OR queue = $4) AND ($5::text IS NULL OR kind = $5) AS fits
+             FROM taskrow.records WHERE id < $1 ORDER BY id DESC LIMIT $2)",
+        "w.fits",
+        "SELECT id FROM win ORDER BY id LIMIT 1",
         "(SELECT count(*) = $2 FROM win)"
     )
 );
 
+/// For windows over outcomes, whose queue and kind the records know. Not `r.id = w.id`: an equality could be hashed, over all records.
+macro_rules! page_of_outcomes {
+    ($window:literal) => {
+        page_of!(
+            $window,
+            "$4::text IS NULL AND $5::text IS NULL OR EXISTS (
+                 SELECT FROM taskrow.records r
+                 WHERE r.id BETWEEN w.id AND w.id AND ($4 IS NULL OR r.queue = $4) AND ($5 IS NULL OR r.kind = $5))",
+            "SELECT id FROM win ORDER BY id LIMIT 1",
+            "(SELECT count(*) = $2 FROM win)"
+        )
+    };
+}
+
 page_statement!(
     PageOfDone,
-    page_of!(
+    page_of_outcomes!(
         "win AS MATERIALIZED (
-             SELECT task_id AS id, status FROM taskrow.outcomes WHERE task_id < $1 ORDER BY task_id DESC LIMIT $2)",
-        "(SELECT count(*) = $2 FROM win)"
+             SELECT task_id AS id, status FROM taskrow.outcomes WHERE task_id < $1 ORDER BY task_id DESC LIMIT $2)"
     )
 );
 
 page_statement!(
     PageOfNotDone,
-    page_of!(
+    page_of_outcomes!(
         "win AS MATERIALIZED (
              SELECT task_id AS id, status FROM taskrow.outcomes
-             WHERE task_id < $1 AND status IN (2, 3) ORDER BY task_id DESC LIMIT $2)",
-        "(SELECT count(*) = $2 FROM win)"
+             WHERE task_id < $1 AND status IN (2, 3) ORDER BY task_id DESC LIMIT $2)"
     )
 );
 
-page_statement!(PageOfQueued, page_of!(window_of_hot!("ready"), "(SELECT is_full FROM bound)"));
+/// Pages of the hot tables.
+macro_rules! page_of_hot {
+    ($table:literal) => {
+        page_of!(
+            window_of_hot!($table),
+            "true",
+            "SELECT batch FROM whole ORDER BY batch LIMIT 1",
+            "(SELECT is_full FROM bound)"
+        )
+    };
+}
 
-page_statement!(PageOfScheduled, page_of!(window_of_hot!("scheduled"), "(SELECT is_full FROM bound)"));
+page_statement!(PageOfQueued, page_of_hot!("ready"));
 
-page_statement!(PageOfProcessing, page_of!(window_of_hot!("leases"), "(SELECT is_full FROM bound)"));
+page_statement!(PageOfScheduled, page_of_hot!("scheduled"));
+
+page_statement!(PageOfProcessing, page_of_hot!("leases"));
 
 /// Lists tasks, newest first. Two statements: a task that changes its state between them is left out of a page filtered by state.
 pub async fn list(connection: &mut AsyncPgConnection, filter: &Filter) -> QueryResult<Page> {

@@ -14,11 +14,12 @@ use crate::statement::statement;
 const PAGE: i64 = 1000;
 
 statement! {
-    /// The next time is of what stays, also when others hold it locked: looking again too early costs little.
+    /// The next time is of what stays, also when others hold it locked: looking again too early costs little. The clock is read in
+    /// a subquery, once: a volatile function is no index condition, and the scan would run through all that is not due.
     struct Promote -> (Array<Text>, BigInt, Nullable<Double>) { page: i64 => BigInt }
     "WITH due AS (
          DELETE FROM taskrow.scheduled WHERE ctid = ANY (ARRAY(
-             SELECT ctid FROM taskrow.scheduled WHERE run_at <= clock_timestamp()
+             SELECT ctid FROM taskrow.scheduled WHERE run_at <= (SELECT clock_timestamp())
              ORDER BY run_at, seq LIMIT $1 FOR UPDATE SKIP LOCKED))
          RETURNING *),
      moved AS (
@@ -28,7 +29,7 @@ statement! {
      SELECT ARRAY(SELECT DISTINCT queue FROM moved),
             (SELECT count(*) FROM moved),
             (SELECT extract(epoch FROM run_at - clock_timestamp())::double precision
-             FROM taskrow.scheduled WHERE run_at > clock_timestamp() ORDER BY run_at LIMIT 1)"
+             FROM taskrow.scheduled WHERE run_at > (SELECT clock_timestamp()) ORDER BY run_at LIMIT 1)"
 }
 
 /// What a pass did.

@@ -1,6 +1,9 @@
 //! Giving tasks back: after a failed attempt, at a handler's wish, or unstarted. One fenced statement for many tasks.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use diesel::{
     QueryResult,
@@ -37,7 +40,7 @@ statement! {
      moved AS MATERIALIZED (
          SELECT g.id AS task_id, g.bit, g.delay_ms, g.error, own.*,
                 CASE WHEN own.cancelled & g.bit <> 0 THEN 0::smallint ELSE g.action END AS action
-         FROM given g JOIN own ON own.id = g.lease
+         FROM given g JOIN own ON own.id = g.lease AND own.batch = g.batch
          WHERE own.mask & g.bit <> 0),
      cancelled AS (
          INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error)
@@ -59,9 +62,9 @@ statement! {
          ON CONFLICT (queue, kind, rank, seq, attempt) DO UPDATE SET mask = ready.mask | excluded.mask),
      shrunk AS (
          UPDATE taskrow.leases l SET mask = l.mask & ~own.bits, cancelled = l.cancelled & ~own.bits
-         FROM own WHERE l.id = own.id AND l.mask & ~own.bits <> 0),
+         FROM own WHERE l.id = own.id AND own.mask & ~own.bits <> 0),
      ended AS (
-         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND l.mask & ~own.bits = 0)
+         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0)
      SELECT task_id, action FROM moved"
 }
 
@@ -112,13 +115,16 @@ pub async fn requeue(
     worker: WorkerId,
     returned: &[Returned],
 ) -> QueryResult<Vec<Requeued>> {
+    // As in `finish`. Here the second mention would make a second row.
+    let mut seen = HashSet::with_capacity(returned.len());
+    let given: Vec<_> = returned.iter().filter(|task| seen.insert((task.lease, task.id))).collect();
     let statement = Requeue {
         worker: worker.0,
-        leases: &returned.iter().map(|task| task.lease.0).collect::<Vec<_>>(),
-        ids: &returned.iter().map(|task| task.id.uuid()).collect::<Vec<_>>(),
-        actions: &returned.iter().map(|task| action(&task.reason)).collect::<Vec<_>>(),
-        delays_ms: &returned.iter().map(|task| delay_ms(&task.reason)).collect::<Vec<_>>(),
-        errors: &returned.iter().map(|task| error(&task.reason)).collect::<Vec<_>>(),
+        leases: &given.iter().map(|task| task.lease.0).collect::<Vec<_>>(),
+        ids: &given.iter().map(|task| task.id.uuid()).collect::<Vec<_>>(),
+        actions: &given.iter().map(|task| action(&task.reason)).collect::<Vec<_>>(),
+        delays_ms: &given.iter().map(|task| delay_ms(&task.reason)).collect::<Vec<_>>(),
+        errors: &given.iter().map(|task| error(&task.reason)).collect::<Vec<_>>(),
     };
     let rows: Vec<(Uuid, i16)> = statement.load(connection).await?;
     let actions: HashMap<Uuid, i16> = rows.into_iter().collect();

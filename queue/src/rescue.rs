@@ -23,11 +23,14 @@ const KEEP_DEAD_S: i32 = 3600;
 statement! {
     /// A heartbeat that comes meanwhile waits for the lock and then finds `dead_at` set; one that came first is seen, since a
     /// locked row is checked again in its newest version. A worker that is claiming right now is skipped until the next pass.
+    /// After an outage of Postgres all heartbeats are old: everybody gets the time to reconnect first.
     struct Mark -> (BigInt,) { page: i64 => BigInt }
     "UPDATE taskrow.workers SET dead_at = clock_timestamp()
      WHERE id = ANY (ARRAY(
          SELECT id FROM taskrow.workers
-         WHERE dead_at IS NULL AND heartbeat_at < clock_timestamp() - lease_ttl_ms * interval '1 millisecond'
+         WHERE dead_at IS NULL
+           AND heartbeat_at < clock_timestamp() - lease_ttl_ms * interval '1 millisecond'
+           AND pg_postmaster_start_time() < clock_timestamp() - least(lease_ttl_ms * interval '1 millisecond', interval '10 seconds')
          ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
      RETURNING id"
 }
@@ -35,13 +38,17 @@ statement! {
 statement! {
     /// What is written comes from the deleted rows themselves (RETURNING), never from an earlier look at them: a finish that
     /// committed in between has cleared its bits there.
+    ///
+    /// Leases are chosen in any order, worker by worker: with an order the plan walks through everybody's leases by their ids, or
+    /// reads a page of each dead worker. They are deleted, and so locked, in the order of their ids, as everywhere: the scan of a
+    /// b-tree for an array sorts the array.
     struct GiveBack -> (Integer, Integer, Integer) { page: i64 => BigInt, crash_limit: i16 => diesel::sql_types::SmallInt }
     "WITH gone AS MATERIALIZED (
          DELETE FROM taskrow.leases WHERE id = ANY (ARRAY(
              SELECT l.id FROM taskrow.workers w CROSS JOIN LATERAL (
-                 SELECT id FROM taskrow.leases l WHERE l.worker = w.id ORDER BY id LIMIT $1) AS l
+                 SELECT id FROM taskrow.leases l WHERE l.worker = w.id LIMIT $1) AS l
              WHERE w.dead_at IS NOT NULL
-             ORDER BY l.id LIMIT $1))
+             LIMIT $1))
          RETURNING *),
      dead AS MATERIALIZED (
          SELECT worker, queue, kind, rank, seq, attempt, crashes + 1 AS crashes, max_attempts, timeout_ms, batch, cancelled, mask & ~cancelled AS mask,

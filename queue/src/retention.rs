@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use diesel::{
-    QueryResult, QueryableByName,
-    result::Error,
-    sql_query,
+    QueryResult, QueryableByName, sql_query,
     sql_types::{BigInt, Bool, Double},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use schema::partitions;
+use schema::partitions::{self, Tries};
 use serde::Serialize;
+use tracing::warn;
 
 /// Tasks deleted in one statement from the default partition.
 const DEFAULT_PAGE: i64 = 5000;
@@ -23,7 +22,8 @@ pub struct Cleaned {
     pub partitions_made: usize,
     /// Days dropped.
     pub days_dropped: Vec<NaiveDate>,
-    /// Days old enough, but kept: a task is still open, or ended less than the retention ago.
+    /// Days old enough, but kept: a task is still open, or ended less than the retention ago, or somebody reads for so long that
+    /// the partitions could not be locked.
     pub days_kept: Vec<NaiveDate>,
     /// Tasks deleted one by one from the default partition.
     pub default_deleted: usize,
@@ -89,29 +89,54 @@ async fn ask(connection: &mut AsyncPgConnection, question: &str, retention: Dura
     Ok(row.answer)
 }
 
-/// Drops a day's partitions if nothing of the day is open. The locks come first: a retry by hand that is under way holds its own until
-/// it has committed, and then its task is seen as open.
+/// Drops a day's partitions if nothing of the day is open. Looks first, then locks, then looks again: a retry by hand that is under
+/// way holds its own locks until it has committed, and then its task is seen as open.
 async fn drop_if_final(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
-    let (from, to) = partitions::bounds(day);
-    connection
-        .transaction::<_, Error, _>(async |connection| {
-            sql_query("SET LOCAL lock_timeout = '2s'").execute(connection).await?;
-            sql_query("LOCK TABLE taskrow.records, taskrow.outcomes, taskrow.failures IN ACCESS EXCLUSIVE MODE")
-                .execute(connection)
-                .await?;
-            let open: Answer = sql_query(format!(
-                "SELECT EXISTS (SELECT FROM taskrow.ready WHERE batch >= '{from}' AND batch < '{to}')
-                     OR EXISTS (SELECT FROM taskrow.leases WHERE batch >= '{from}' AND batch < '{to}')
-                     OR EXISTS (SELECT FROM taskrow.scheduled WHERE batch >= '{from}' AND batch < '{to}') AS answer"
-            ))
-            .get_result(connection)
-            .await?;
-            if !open.answer {
-                partitions::drop_day(connection, day).await?;
+    if has_open(connection, day).await? {
+        return Ok(false);
+    }
+    let mut tries = Tries::default();
+    loop {
+        let result = connection
+            .transaction(async |connection| {
+                partitions::give_way(connection).await?;
+                drop_now(connection, day).await
+            })
+            .await;
+        match result {
+            Err(error) if tries.again(&error).await => {}
+            Err(error) if partitions::is_lock_failure(&error) => {
+                warn!(%error, %day, "cannot drop a day now");
+                return Ok(false);
             }
-            Ok(!open.answer)
-        })
-        .await
+            result => return result,
+        }
+    }
+}
+
+async fn drop_now(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
+    sql_query("LOCK TABLE taskrow.records, taskrow.outcomes, taskrow.failures IN ACCESS EXCLUSIVE MODE")
+        .execute(connection)
+        .await?;
+    // Everybody waits now: by index, whatever the statistics say.
+    sql_query("SET LOCAL enable_seqscan = off").execute(connection).await?;
+    if has_open(connection, day).await? {
+        return Ok(false);
+    }
+    partitions::drop_day(connection, day).await?;
+    Ok(true)
+}
+
+async fn has_open(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
+    let (from, to) = partitions::bounds(day);
+    let open: Answer = sql_query(format!(
+        "SELECT EXISTS (SELECT FROM taskrow.ready WHERE batch >= '{from}' AND batch < '{to}')
+             OR EXISTS (SELECT FROM taskrow.leases WHERE batch >= '{from}' AND batch < '{to}')
+             OR EXISTS (SELECT FROM taskrow.scheduled WHERE batch >= '{from}' AND batch < '{to}') AS answer"
+    ))
+    .get_result(connection)
+    .await?;
+    Ok(open.answer)
 }
 
 /// Final tasks of the default partition go one by one; there should be none.
@@ -121,7 +146,7 @@ async fn delete_from_default(connection: &mut AsyncPgConnection, retention: Dura
         let row: Deleted = sql_query(
             "WITH old AS MATERIALIZED (
                  SELECT o.task_id FROM taskrow.outcomes_default o
-                 WHERE o.finished_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2 FOR UPDATE),
+                 WHERE o.finished_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED),
              records AS (DELETE FROM taskrow.records r USING old WHERE r.id = old.task_id),
              failures AS (DELETE FROM taskrow.failures f USING old WHERE f.task_id = old.task_id),
              outcomes AS (DELETE FROM taskrow.outcomes_default o USING old WHERE o.task_id = old.task_id RETURNING 1)

@@ -14,7 +14,7 @@ use crate::{
     id::{BATCH_SIZE, BatchId, TaskId},
     mask::Mask,
     statement::statement,
-    task::{NewTask, Options, Start},
+    task::{Lane, NewTask, Options, Start},
 };
 
 statement! {
@@ -22,36 +22,41 @@ statement! {
     struct Submit<'a> -> (SqlUuid,) {
         batches: &'a [Uuid] => Array<SqlUuid>,
         masks: &'a [i64] => Array<BigInt>,
-        queues: &'a [&'a str] => Array<Text>,
-        kinds: &'a [&'a str] => Array<Text>,
+        lanes: &'a [i32] => Array<Integer>,
         priorities: &'a [i16] => Array<SmallInt>,
         max_attempts: &'a [i16] => Array<SmallInt>,
         timeouts_ms: &'a [i32] => Array<Integer>,
         delays_ms: &'a [Option<i64>] => Array<Nullable<BigInt>>,
         starts: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+        queues: &'a [&'a str] => Array<Text>,
+        kinds: &'a [&'a str] => Array<Text>,
         ids: &'a [Uuid] => Array<SqlUuid>,
         positions: &'a [i32] => Array<Integer>,
         payloads: &'a [&'a str] => Array<Text>,
     }
-    // Only the database's clock decides whether a batch is due.
+    // Only the database's clock decides whether a batch is due, and one look at it: two could put a batch into both tables.
+    // Lanes are named by number, for the nth text of an array is found by walking over those before it.
     "WITH batches AS MATERIALIZED (
-         SELECT b.*, coalesce(b.start, clock_timestamp() + b.delay_ms * interval '1 millisecond') AS run_at
-         FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::smallint[], $7::integer[],
-                     $8::bigint[], $9::timestamptz[])
-              AS b(batch, mask, queue, kind, priority, max_attempts, timeout_ms, delay_ms, start)),
+         SELECT b.*, ($9::text[])[b.lane] AS queue, ($10::text[])[b.lane] AS kind,
+                coalesce(b.start, clock.now + b.delay_ms * interval '1 millisecond') AS run_at,
+                coalesce(b.start > clock.now, b.delay_ms > 0, false) AS is_later
+         FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+         CROSS JOIN unnest($1::uuid[], $2::bigint[], $3::integer[], $4::smallint[], $5::smallint[], $6::integer[], $7::bigint[],
+                           $8::timestamptz[])
+              AS b(batch, mask, lane, priority, max_attempts, timeout_ms, delay_ms, start)),
      stored AS (
          INSERT INTO taskrow.records (id, queue, kind, priority, max_attempts, timeout_ms, payload)
-         SELECT t.id, ($3::text[])[t.at], ($4::text[])[t.at], ($5::smallint[])[t.at], ($6::smallint[])[t.at],
-                ($7::integer[])[t.at], t.payload::json
-         FROM unnest($10::uuid[], $11::integer[], $12::text[]) AS t(id, at, payload)),
+         SELECT t.id, ($9::text[])[($3::integer[])[t.at]], ($10::text[])[($3::integer[])[t.at]], ($4::smallint[])[t.at],
+                ($5::smallint[])[t.at], ($6::integer[])[t.at], t.payload::json
+         FROM unnest($11::uuid[], $12::integer[], $13::text[]) AS t(id, at, payload)),
      due AS (
          INSERT INTO taskrow.ready (batch, mask, queue, kind, rank, max_attempts, timeout_ms)
          SELECT batch, mask, queue, kind, -priority, max_attempts, timeout_ms
-         FROM batches WHERE run_at IS NULL OR run_at <= clock_timestamp()),
+         FROM batches WHERE NOT is_later),
      later AS (
          INSERT INTO taskrow.scheduled (run_at, batch, mask, queue, kind, rank, max_attempts, timeout_ms)
          SELECT run_at, batch, mask, queue, kind, -priority, max_attempts, timeout_ms
-         FROM batches WHERE run_at > clock_timestamp()
+         FROM batches WHERE is_later
          RETURNING batch)
      SELECT batch FROM later"
 }
@@ -127,16 +132,25 @@ impl Submission {
 /// if the first try had committed, the answer is [`Stored::Before`].
 pub async fn store(connection: &mut AsyncPgConnection, submission: &Submission) -> Result<Stored, Error> {
     let at: HashMap<BatchId, i32> = submission.batches.iter().map(|batch| batch.id).zip(1..).collect();
+    let mut lanes: Vec<&Lane> = Vec::new();
+    let mut lane_at: HashMap<&Lane, i32> = HashMap::new();
+    for options in submission.options() {
+        lane_at.entry(&options.lane).or_insert_with(|| {
+            lanes.push(&options.lane);
+            lanes.len() as i32
+        });
+    }
     let statement = Submit {
         batches: &submission.batches.iter().map(|batch| batch.id.uuid()).collect::<Vec<_>>(),
         masks: &submission.batches.iter().map(|batch| batch.mask.to_sql()).collect::<Vec<_>>(),
-        queues: &submission.options().map(|options| options.lane.queue.as_str()).collect::<Vec<_>>(),
-        kinds: &submission.options().map(|options| options.lane.kind.as_str()).collect::<Vec<_>>(),
+        lanes: &submission.options().map(|options| lane_at[&options.lane]).collect::<Vec<_>>(),
         priorities: &submission.options().map(|options| options.priority).collect::<Vec<_>>(),
         max_attempts: &submission.options().map(|options| options.max_attempts).collect::<Vec<_>>(),
         timeouts_ms: &submission.options().map(|options| milliseconds(options.timeout) as i32).collect::<Vec<_>>(),
         delays_ms: &submission.options().map(delay_ms).collect::<Vec<_>>(),
         starts: &submission.options().map(start_at).collect::<Vec<_>>(),
+        queues: &lanes.iter().map(|lane| lane.queue.as_str()).collect::<Vec<_>>(),
+        kinds: &lanes.iter().map(|lane| lane.kind.as_str()).collect::<Vec<_>>(),
         ids: &submission.ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
         positions: &submission.ids.iter().map(|id| at[&id.batch()]).collect::<Vec<_>>(),
         payloads: &submission.tasks.iter().map(|task| task.payload.get()).collect::<Vec<_>>(),

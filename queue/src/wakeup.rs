@@ -117,6 +117,7 @@ impl Notifier {
         let mut was_away = false;
         loop {
             tokio::select! {
+                biased; // What was handed over before the stop is sent.
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => return,
             }

@@ -8,7 +8,7 @@ use diesel::{
     dsl::sql,
     sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use schema::tables::workers;
 use serde::Serialize;
 use uuid::Uuid;
@@ -101,14 +101,23 @@ pub async fn heartbeat(connection: &mut AsyncPgConnection, worker: WorkerId) -> 
 }
 
 /// Takes a worker that holds no leases off the list. With leases left it stays, and rescue gives them back in time.
+///
+/// Two statements in a transaction: a claim that the worker gave up on may still run. The first waits for it, the second sees
+/// its leases. In one statement the look would come before the wait.
 pub async fn deregister(connection: &mut AsyncPgConnection, worker: WorkerId) -> QueryResult<()> {
-    diesel::delete(workers::table.find(worker.0))
-        .filter(sql::<diesel::sql_types::Bool>(
-            "NOT EXISTS (SELECT FROM taskrow.leases l WHERE l.worker = taskrow.workers.id)",
-        ))
-        .execute(connection)
+    let row = workers::table.find(worker.0);
+    connection
+        .transaction(async |connection| {
+            let _: Vec<i64> = row.select(workers::id).for_update().load(connection).await?;
+            diesel::delete(row)
+                .filter(sql::<diesel::sql_types::Bool>(
+                    "NOT EXISTS (SELECT FROM taskrow.leases l WHERE l.worker = taskrow.workers.id)",
+                ))
+                .execute(connection)
+                .await
+                .map(drop)
+        })
         .await
-        .map(drop)
 }
 
 /// A worker as operators see it.

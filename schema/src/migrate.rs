@@ -22,9 +22,14 @@ pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 /// Key of the session advisory lock that one migrator holds: "taskrow" as bytes.
 const LOCK_KEY: i64 = i64::from_be_bytes(*b"\0taskrow");
 
-/// Migrations may take as long as they take; waiting for a lock may not.
-const SESSION: Session =
-    Session { purpose: "migrate", settings: &["lock_timeout=10000"], statement_timeout: Duration::ZERO, direct: true };
+/// Migrations may take as long as they take; waiting for a lock may not. The path is fixed because diesel's own table has no schema in
+/// its name, and for a user called like our schema the default path begins with that.
+const SESSION: Session = Session {
+    purpose: "migrate",
+    settings: &["lock_timeout=10000", "search_path=public"],
+    statement_timeout: Duration::ZERO,
+    direct: true,
+};
 
 /// Why a migration did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -134,7 +139,7 @@ pub async fn status_on(connection: &mut AsyncPgConnection) -> QueryResult<Status
         #[diesel(sql_type = Bool)]
         exists: bool,
     }
-    let table: Exists = sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS exists")
+    let table: Exists = sql_query("SELECT to_regclass('public.__diesel_schema_migrations') IS NOT NULL AS exists")
         .get_result(connection)
         .await?;
     let applied: Vec<String> = if table.exists {

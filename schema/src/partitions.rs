@@ -3,12 +3,16 @@
 //! A task id is a UUIDv7, its first 48 bits are milliseconds since 1970: a day is a range of ids. Partitions are made ahead; what
 //! falls outside of all of them lands in the default partition and is found there just the same.
 
+use std::time::Duration;
+
 use chrono::{Days, NaiveDate};
 use diesel::{
-    QueryResult, QueryableByName, sql_query,
+    QueryResult, QueryableByName,
+    result::{DatabaseErrorKind, Error},
+    sql_query,
     sql_types::{Bool, Date, Text},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use uuid::Uuid;
 
 /// The partitioned tables, with the column that holds the task id. A day's partitions are made and dropped together.
@@ -17,8 +21,17 @@ pub const PARENTS: [(&str, &str); 3] = [("records", "id"), ("outcomes", "task_id
 /// How many days ahead partitions are made unless told otherwise. Each costs every claim a little, so not many.
 pub const DEFAULT_DAYS_AHEAD: u32 = 7;
 
-/// Longest wait for the lock that attaching or dropping a partition needs; queries behind it wait as long.
-const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
+/// Longest wait for a lock that attaching or dropping a partition needs; queries behind it wait as long. Statements take the
+/// tables in different orders, so a wait can be half of a deadlock: it must end long before Postgres looks for one (after
+/// `deadlock_timeout`, 1 s) and fails somebody's statement instead.
+const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
+/// How often to try, and how long others may go on in between. Under load every other try meets a statement that has one
+/// table and wants another.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(200);
+
+/// Key of the lock that makers of partitions hold: "partn" as bytes.
+const MAKERS_LOCK: i64 = i64::from_be_bytes(*b"\0\0\0partn");
 
 #[derive(QueryableByName)]
 struct Today {
@@ -55,12 +68,17 @@ pub async fn today(connection: &mut AsyncPgConnection) -> QueryResult<NaiveDate>
     Ok(row.today)
 }
 
-/// The days that have a partition of `records`, oldest first.
+/// The days that have partitions, oldest first.
 pub async fn days(connection: &mut AsyncPgConnection) -> QueryResult<Vec<NaiveDate>> {
-    let mut days: Vec<_> = names(connection)
-        .await?
+    let rows: Vec<Name> = sql_query(
+        "SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+         WHERE i.inhparent = 'taskrow.records'::regclass",
+    )
+    .load(connection)
+    .await?;
+    let mut days: Vec<_> = rows
         .iter()
-        .filter_map(|name| NaiveDate::parse_from_str(name.strip_prefix("records_")?, "%Y%m%d").ok())
+        .filter_map(|row| NaiveDate::parse_from_str(row.name.strip_prefix("records_")?, "%Y%m%d").ok())
         .collect();
     days.sort_unstable();
     Ok(days)
@@ -68,45 +86,100 @@ pub async fn days(connection: &mut AsyncPgConnection) -> QueryResult<Vec<NaiveDa
 
 /// Makes the missing partitions of today and the next `days_ahead` days; returns the names made.
 ///
-/// A day that already has rows in the default partition is left to it: moving them would hold locks for long.
+/// A day that already has rows in a default partition is left to it, with all its tables: moving rows would hold locks for long.
 pub async fn create_ahead(connection: &mut AsyncPgConnection, days_ahead: u32) -> QueryResult<Vec<String>> {
     let today = today(connection).await?;
-    let existing = names(connection).await?;
+    let existing = days(connection).await?;
     let mut made = Vec::new();
     for offset in 0..=u64::from(days_ahead) {
         let day = today + Days::new(offset);
-        for (parent, column) in PARENTS {
-            let partition = name(parent, day);
-            if existing.contains(&partition) || default_has_rows(connection, parent, column, day).await? {
-                continue;
-            }
-            create(connection, parent, &partition, day).await?;
-            made.push(partition);
+        if !existing.contains(&day) {
+            made.extend(create(connection, day).await?);
         }
     }
     Ok(made)
 }
 
-/// Drops all partitions of one day.
+/// Drops all partitions of one day. To be called in a transaction that [gives way](give_way).
 pub async fn drop_day(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<()> {
     let tables = PARENTS.map(|(parent, _)| format!("taskrow.{}", name(parent, day))).join(", ");
-    connection.batch_execute(&format!("{LOCK_TIMEOUT}; DROP TABLE IF EXISTS {tables}; RESET lock_timeout")).await
+    connection.batch_execute(&format!("DROP TABLE IF EXISTS {tables}")).await
 }
 
-async fn create(connection: &mut AsyncPgConnection, parent: &str, partition: &str, day: NaiveDate) -> QueryResult<()> {
+/// Begins a transaction that locks whole tables: bounds its waits. When one ends by that, [`Tries`] tells whether to try again.
+pub async fn give_way(connection: &mut AsyncPgConnection) -> QueryResult<()> {
+    connection.batch_execute(LOCK_TIMEOUT).await
+}
+
+/// Counts the tries of a transaction that [gives way](give_way).
+#[derive(Debug, Default)]
+pub struct Tries(u32);
+
+impl Tries {
+    /// Whether the transaction failed by a lock and may be tried again; then the pause is over too.
+    pub async fn again(&mut self, error: &Error) -> bool {
+        self.0 += 1;
+        let may = is_lock_failure(error) && self.0 < LOCK_TRIES;
+        if may {
+            tokio::time::sleep(LOCK_PAUSE).await;
+        }
+        may
+    }
+}
+
+/// Lock timeouts and deadlocks have no kind of their own in diesel.
+pub fn is_lock_failure(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(DatabaseErrorKind::Unknown, _))
+}
+
+async fn create(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<Vec<String>> {
+    let mut tries = Tries::default();
+    loop {
+        let result = connection
+            .transaction(async |connection| {
+                give_way(connection).await?;
+                create_now(connection, day).await
+            })
+            .await;
+        match result {
+            // The day's first rows came between the look into the default partition and its lock.
+            Err(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => return Ok(Vec::new()),
+            Err(error) if tries.again(&error).await => {}
+            result => return result,
+        }
+    }
+}
+
+/// Makes the partitions of a day, all or none: a day that is partly in the default partition could be cleaned neither as a day
+/// nor task by task.
+async fn create_now(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<Vec<String>> {
+    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({MAKERS_LOCK})")).await?;
+    if days(connection).await?.contains(&day) {
+        return Ok(Vec::new());
+    }
+    for (parent, column) in PARENTS {
+        if default_has_rows(connection, parent, column, day).await? {
+            return Ok(Vec::new());
+        }
+    }
     let (from, to) = bounds(day);
-    // LIKE and ATTACH lock less than CREATE .. PARTITION OF: submits and reads of other days go on.
-    connection
-        .batch_execute(&format!(
-            "{LOCK_TIMEOUT}; \
-             BEGIN; \
-             CREATE TABLE taskrow.{partition} (LIKE taskrow.{parent} INCLUDING ALL); \
-             COMMENT ON TABLE taskrow.{partition} IS 'Tasks of {day} (UTC, by id).'; \
-             ALTER TABLE taskrow.{parent} ATTACH PARTITION taskrow.{partition} FOR VALUES FROM ('{from}') TO ('{to}'); \
-             COMMIT; \
-             RESET lock_timeout"
-        ))
-        .await
+    let mut statements = String::new();
+    for (parent, _) in PARENTS {
+        let partition = name(parent, day);
+        statements += &format!(
+            "CREATE TABLE taskrow.{partition} (LIKE taskrow.{parent} INCLUDING ALL); \
+             COMMENT ON TABLE taskrow.{partition} IS 'Tasks of {day} (UTC, by id).'; "
+        );
+    }
+    // ATTACH locks less than CREATE .. PARTITION OF, and comes last: all it holds up others with is the default partitions.
+    for (parent, _) in PARENTS {
+        let partition = name(parent, day);
+        statements += &format!(
+            "ALTER TABLE taskrow.{parent} ATTACH PARTITION taskrow.{partition} FOR VALUES FROM ('{from}') TO ('{to}'); "
+        );
+    }
+    connection.batch_execute(&statements).await?;
+    Ok(PARENTS.map(|(parent, _)| name(parent, day)).to_vec())
 }
 
 async fn default_has_rows(
@@ -122,16 +195,6 @@ async fn default_has_rows(
     .get_result(connection)
     .await?;
     Ok(row.occupied)
-}
-
-async fn names(connection: &mut AsyncPgConnection) -> QueryResult<Vec<String>> {
-    let rows: Vec<Name> = sql_query(
-        "SELECT c.relname::text AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
-         WHERE i.inhparent IN ('taskrow.records'::regclass, 'taskrow.outcomes'::regclass, 'taskrow.failures'::regclass)",
-    )
-    .load(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
 fn first_id(day: NaiveDate) -> Uuid {

@@ -29,7 +29,7 @@ diesel::table! {
 
 diesel::table! {
     /// Migrations that were applied; kept by `diesel_migrations`.
-    __diesel_schema_migrations (version) {
+    public.__diesel_schema_migrations (version) {
         version -> Text,
         run_on -> Timestamp,
     }

@@ -44,6 +44,7 @@ pub(crate) async fn run(
         let wait = match pulse {
             Ok(Ok(Pulse::Alive { cancelled, paused })) => {
                 backoff.reset();
+                shared.has_beaten();
                 shared.readiness.set("postgres", Ok(()));
                 running.cancel(&cancelled);
                 let unwanted =

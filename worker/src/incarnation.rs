@@ -19,7 +19,7 @@ use schema::migrate;
 use service::{backoff::Backoff, database::Database, readiness::Readiness, tasks::Tasks};
 use tokio::{
     sync::{Notify, mpsc},
-    time,
+    time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) buffer: Buffer,
     pub(crate) held: Held,
     pub(crate) prefetch: Mutex<Prefetch>,
+    /// When the last heartbeat arrived.
+    pub(crate) beat_at: Mutex<Option<Instant>>,
 }
 
 /// Who is woken by what.
@@ -76,6 +78,17 @@ pub(crate) enum End {
 }
 
 impl Shared {
+    /// Notes that a heartbeat has arrived.
+    pub(crate) fn has_beaten(&self) {
+        *self.beat_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether the heartbeat is well within its lease.
+    pub(crate) fn is_beating(&self) -> bool {
+        let beat_at = *self.beat_at.lock().unwrap_or_else(PoisonError::into_inner);
+        beat_at.is_some_and(|beat_at| beat_at.elapsed() < self.config.lease_ttl / 2)
+    }
+
     pub(crate) fn prefetch(&self) -> MutexGuard<'_, Prefetch> {
         self.prefetch.lock().unwrap_or_else(PoisonError::into_inner)
     }

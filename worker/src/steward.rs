@@ -22,6 +22,9 @@ use crate::incarnation::Shared;
 /// Time between looks for dead workers. With a heartbeat of 5 s a dead worker is found within this after its TTL.
 const RESCUE_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How soon to look again when this worker's own heartbeat is due first.
+const HEARTBEAT_FIRST: Duration = Duration::from_millis(200);
+
 /// Works until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut link = shared.database.link(session::DURABLE.named("steward"));
@@ -31,6 +34,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         let worked = async {
             let promoted = link.run(async |connection| promote(connection).await).await?;
             tell(&shared, &promoted);
+            if rescue_at <= Instant::now() && !shared.is_beating() {
+                // Frozen or cut off until now, this worker must not be the one who finds itself dead. Its heartbeat comes first.
+                rescue_at = Instant::now() + HEARTBEAT_FIRST;
+            }
             if rescue_at <= Instant::now() {
                 let rescued = link.run(async |connection| rescue(connection).await).await?;
                 report(&shared, &rescued);

@@ -127,6 +127,7 @@ impl Worker {
                 buffer: Buffer::default(),
                 held: Held::default(),
                 prefetch: Prefetch::new(self.config.concurrency, self.config.prefetch).into(),
+                beat_at: None.into(),
             });
             let totals_stop = stop.child_token();
             let totals = background.spawn(totals::run(shared.clone(), totals_stop.clone()));

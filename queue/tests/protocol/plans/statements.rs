@@ -1,0 +1,63 @@
+//! Running every hot statement once, so that each connection has it prepared.
+
+use std::time::Duration;
+
+use queue::{
+    Status,
+    claim::{Floors, claim},
+    inspect::Filter,
+    progress,
+    requeue::Reason,
+};
+
+use crate::support::{
+    Harness,
+    harness::done,
+    sql,
+    tasks::{But, default_lane, json, task},
+};
+
+/// Submit runs on the durable connection, claim, heartbeat, promote, progress and reads on the volatile one, the rest on the durable.
+pub(super) async fn run_each(queue: &mut Harness) {
+    let worker = queue.worker().await;
+    let own = queue.submit(vec![task().priority(100); 6]).await;
+    let lanes = [default_lane()];
+    let claimed = claim(&mut queue.volatile, worker, 4, 4, &lanes, &mut Floors::default()).await.unwrap();
+    assert_eq!(claimed.len(), 4);
+    progress::report(&mut queue.volatile, &[(claimed[0].id, 1, json("1"))]).await.unwrap();
+    progress::forget(&mut queue.volatile, &[claimed[0].id]).await.unwrap();
+    queue.heartbeat(worker).await;
+    queue.finish_all(worker, &claimed[..2], done()).await;
+    queue.finish_all(worker, &claimed[..1], done()).await;
+    queue.requeue_all(worker, &claimed[2..], Reason::Release).await;
+    for id in &own {
+        queue.cancel(*id).await;
+        queue.find(*id).await;
+    }
+    queue.retry(own[5]).await;
+    queue.retry(own[0]).await;
+    queue.cancel(own[5]).await;
+    let later = queue.submit_one(task().after(Duration::from_secs(1))).await;
+    queue.promote().await;
+    queue.cancel(later).await;
+    queue.rescue().await;
+    for status in Status::ALL.into_iter().map(Some).chain([None]) {
+        queue.list(&Filter { status, limit: 5, ..Filter::default() }).await;
+    }
+    queue.deregister(worker).await;
+}
+
+/// Running a hot statement again prepares nothing new: each has one text, whatever is asked of it.
+#[tokio::test]
+async fn hot_statements_are_prepared_once() {
+    let mut queue = Harness::new(crate::support::On::Machine).await;
+    let prepared = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%/*%$1%*/%'";
+    run_each(&mut queue).await;
+    let before = [sql::number(&mut queue.durable, prepared).await, sql::number(&mut queue.volatile, prepared).await];
+    for _ in 0..3 {
+        run_each(&mut queue).await;
+    }
+    let after = [sql::number(&mut queue.durable, prepared).await, sql::number(&mut queue.volatile, prepared).await];
+    assert_eq!(before, after);
+    assert!(before[0] >= 12 && before[1] >= 12, "{before:?}");
+}

@@ -1,0 +1,9 @@
+//! Many connections at once. Any error of a statement fails the test, so a deadlock (40P01) does.
+
+mod by_hand;
+mod drain;
+mod fence;
+mod identity;
+mod rescue;
+mod retention;
+mod storm;
