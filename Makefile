@@ -4,10 +4,10 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt bench clean-data
+.PHONY: help setup run test lint fmt bench images e2e clean-data
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 setup: ## Install a Postgres server if there is none
 	@dev/setup.sh
@@ -17,6 +17,7 @@ run: setup ## Run the whole system locally; ARGS="..." are passed on
 
 test: ## Run every test, with one throw-away Postgres beside them
 	@dev/setup.sh --test
+	kustomize/checks/run.sh
 	cargo test --workspace --no-run
 	$(TARGET)/debug/local-pg exec -- cargo test --workspace
 
@@ -29,6 +30,19 @@ fmt: ## Format the code
 
 bench: setup ## Measure throughput and latency; ARGS="..." are passed on
 	cargo run --release -p bench -- $(ARGS)
+
+# What builds images: the first of these that is there.
+CONTAINER := $(or $(shell command -v docker || command -v podman || command -v buildah),docker)
+REGISTRY ?= ghcr.io/your-org
+IMAGE_TAG ?= 1.0.0
+BUILD = $(CONTAINER) build --build-arg VERSION=$(IMAGE_TAG) --build-arg REVISION=$$(git rev-parse HEAD)
+
+images: ## Build both images; REGISTRY, IMAGE_TAG and CONTAINER (docker, podman, buildah) may be set
+	$(BUILD) --target api -t $(REGISTRY)/mini-api:$(IMAGE_TAG) .
+	$(BUILD) --target worker -t $(REGISTRY)/mini-worker:$(IMAGE_TAG) .
+
+e2e: ## Run the documented commands and drills on the cluster of the current context; DRILLS="..." chooses
+	kustomize/e2e.sh $(DRILLS)
 
 clean-data: ## Remove the local data and the Postgres versions fetched for tests
 	@for lock in $$(find .taskrow -name postmaster.pid 2>/dev/null); do \
