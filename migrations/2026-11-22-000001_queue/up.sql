@@ -183,13 +183,16 @@ COMMENT ON CONSTRAINT leases_cancelled ON taskrow.leases IS 'Only open tasks can
 COMMENT ON CONSTRAINT leases_attempt ON taskrow.leases IS 'Attempts never exceed the limit.';
 COMMENT ON INDEX taskrow.leases_pkey IS 'The fence of finish and requeue.';
 CREATE INDEX leases_worker ON taskrow.leases (worker);
-COMMENT ON INDEX taskrow.leases_worker IS 'Rescue; cancellations of a worker at its heartbeat.';
+COMMENT ON INDEX taskrow.leases_worker IS 'Rescue; what a worker holds.';
+CREATE INDEX leases_cancelled ON taskrow.leases (worker) WHERE cancelled <> 0;
+COMMENT ON INDEX taskrow.leases_cancelled IS 'Cancellations of a worker at its heartbeat, which must stay fast while an old snapshot keeps every lease since in leases_worker.';
 CREATE INDEX leases_batch ON taskrow.leases (batch);
 COMMENT ON INDEX taskrow.leases_batch IS 'Where does this task stand; list processing tasks; cancel.';
 
 CREATE TABLE taskrow.scheduled (
     run_at        timestamptz NOT NULL,
     seq           bigint      NOT NULL DEFAULT nextval('taskrow.ready_seq'),
+    scheduled_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     mask          bigint      NOT NULL CONSTRAINT scheduled_mask CHECK (mask <> 0),
     timeout_ms    integer     NOT NULL,
     rank          smallint    NOT NULL,
@@ -202,6 +205,7 @@ CREATE TABLE taskrow.scheduled (
     PRIMARY KEY (run_at, seq)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE taskrow.scheduled IS 'Tasks that are not due yet, retries included. When due, any worker moves them to ready.';
+COMMENT ON COLUMN taskrow.scheduled.scheduled_at IS 'Since when the tasks wait for their time.';
 COMMENT ON COLUMN taskrow.scheduled.mask IS 'A bit per task.';
 COMMENT ON COLUMN taskrow.scheduled.attempt IS 'Claims burnt so far.';
 COMMENT ON CONSTRAINT scheduled_mask ON taskrow.scheduled IS 'A row without tasks would be promoted for nothing.';
@@ -250,6 +254,16 @@ COMMENT ON TABLE taskrow.progress IS 'What a running handler last reported; remo
 COMMENT ON COLUMN taskrow.progress.attempt IS 'The attempt that reported; an older one''s report is not shown.';
 COMMENT ON INDEX taskrow.progress_pkey IS 'Read one task.';
 
+COMMENT ON CONSTRAINT records_pkey ON taskrow.records IS 'One row per task.';
+COMMENT ON CONSTRAINT outcomes_pkey ON taskrow.outcomes IS 'Exactly one recorded outcome per task.';
+COMMENT ON CONSTRAINT failures_pkey ON taskrow.failures IS 'An attempt fails once.';
+COMMENT ON CONSTRAINT ready_pkey ON taskrow.ready IS 'Parts of a split batch that come back to their place merge.';
+COMMENT ON CONSTRAINT leases_pkey ON taskrow.leases IS 'A lease is named once.';
+COMMENT ON CONSTRAINT scheduled_pkey ON taskrow.scheduled IS 'Orders what is due at the same time.';
+COMMENT ON CONSTRAINT workers_pkey ON taskrow.workers IS 'An identity is given once.';
+COMMENT ON CONSTRAINT queues_pkey ON taskrow.queues IS 'One row of settings per queue.';
+COMMENT ON CONSTRAINT progress_pkey ON taskrow.progress IS 'The newest report only.';
+
 -- For people with psql ----------------------------------------------------------------------------------------------------------
 
 CREATE VIEW public.tasks AS
@@ -264,7 +278,7 @@ SELECT r.id,
             ELSE 'missing' END AS status,
        o.result::jsonb AS result,
        r.created_at,
-       coalesce(o.finished_at, l.claimed_at, q.ready_at, r.created_at) AS updated_at,
+       greatest(coalesce(o.finished_at, l.claimed_at, q.ready_at, s.scheduled_at), r.created_at) AS updated_at,
        r.queue,
        r.kind,
        r.priority,

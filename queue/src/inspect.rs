@@ -47,7 +47,7 @@ macro_rules! select_tasks {
             "SELECT r.id, r.queue, r.kind, r.priority, r.max_attempts, r.timeout_ms, r.created_at, r.payload::text,
                     CASE WHEN o.status = 1 THEN 'done' WHEN o.status = 2 THEN 'failed' WHEN o.status = 3 THEN 'cancelled'
                          WHEN l.id IS NOT NULL THEN 'processing' WHEN s.seq IS NOT NULL THEN 'scheduled' ELSE 'queued' END,
-                    coalesce(o.finished_at, l.claimed_at, q.ready_at, r.created_at),
+                    greatest(coalesce(o.finished_at, l.claimed_at, q.ready_at, s.scheduled_at), r.created_at),
                     coalesce(o.attempt, l.attempt, q.attempt, s.attempt, 0::smallint),
                     s.run_at, o.result::text, coalesce(o.error, f.error), coalesce(o.worker, l.worker), p.value::text,
                     coalesce(l.cancelled & taskrow.task_bit(r.id) <> 0, false)
@@ -104,7 +104,7 @@ pub struct Task {
     pub payload: Json,
     /// Where it stands.
     pub status: Status,
-    /// When it came into this state, as far as is recorded.
+    /// When it came into this state.
     pub updated_at: DateTime<Utc>,
     /// Claims burnt so far.
     pub attempt: i16,

@@ -12,10 +12,10 @@ use crate::exit::Failure;
 #[command(next_help_heading = "Logs")]
 pub struct TelemetryArgs {
     /// Format of log lines.
-    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// Level, or directives such as `info,worker=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
 }
 

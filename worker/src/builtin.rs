@@ -30,6 +30,6 @@ struct Slept {
 
 async fn sleep(task: Context) -> Result<Slept, TaskError> {
     let Sleep { ms } = task.parse()?;
-    tokio::time::sleep(Duration::from_millis(ms)).await;
-    Ok(Slept { slept_ms: ms })
+    let slept = task.stop().run_until_cancelled(tokio::time::sleep(Duration::from_millis(ms))).await;
+    slept.map(|()| Slept { slept_ms: ms }).ok_or_else(|| TaskError::retry("told to stop"))
 }

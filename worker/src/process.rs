@@ -1,6 +1,6 @@
 //! A worker with its health endpoints: what the `worker` binary and the all-in-one local run start.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use service::{exit::Failure, probes, tasks::Tasks};
 use tokio::net::TcpListener;
@@ -22,7 +22,12 @@ impl Process {
     /// Opens the port for `/live`, `/ready` and `/metrics`.
     pub async fn bind(worker: Worker, address: SocketAddr) -> Result<Self, Failure> {
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            Failure::unavailable(format!("cannot listen on {address} ({error}); WORKER_BIND names another address"))
+            let reason = if error.kind() == ErrorKind::AddrInUse {
+                format!("port {} is taken: something else listens on {address}", address.port())
+            } else {
+                format!("cannot listen on {address}: {error}")
+            };
+            Failure::unavailable(format!("{reason}; WORKER_BIND names another address"))
         })?;
         Ok(Self { worker, listener })
     }

@@ -6,8 +6,7 @@ use schema::migrate;
 
 use crate::support::empty;
 
-/// What must have a comment, and has none. Partitions share their table's constraints and indexes, and a primary key is
-/// documented as an index.
+/// What must have a comment, and has none. Partitions share their table's constraints and indexes.
 const SILENT: &[(&str, &str)] = &[
     ("schema", "SELECT nspname FROM pg_namespace n WHERE nspname = 'taskrow' AND obj_description(oid, 'pg_namespace') IS NULL"),
     (
@@ -25,7 +24,7 @@ const SILENT: &[(&str, &str)] = &[
     (
         "constraint",
         "SELECT conrelid::regclass || ' ' || conname FROM pg_constraint
-         WHERE connamespace = 'taskrow'::regnamespace AND contype IN ('c', 'u', 'f', 'x') AND coninhcount = 0
+         WHERE connamespace = 'taskrow'::regnamespace AND contype IN ('p', 'c', 'u', 'f', 'x') AND coninhcount = 0
            AND NOT (SELECT relispartition FROM pg_class WHERE oid = conrelid)
            AND obj_description(oid, 'pg_constraint') IS NULL",
     ),

@@ -15,32 +15,32 @@ use crate::exit::Failure;
 #[command(next_help_heading = "Postgres")]
 pub struct DatabaseArgs {
     /// `postgresql://user@host:port/name`. Takes `sslmode` and `sslrootcert` as parameters.
-    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// The same database without a transaction pooler in between: for LISTEN, the hot statements and migrations.
-    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true)]
+    #[arg(long, global = true, env = "DATABASE_DIRECT_URL", hide_env_values = true)]
     pub database_direct_url: Option<String>,
     /// Host, when there is no URL.
-    #[arg(long, env = "DATABASE_HOST", default_value = "localhost")]
+    #[arg(long, global = true, env = "DATABASE_HOST", default_value = "localhost")]
     pub database_host: String,
     /// Port, when there is no URL.
-    #[arg(long, env = "DATABASE_PORT", default_value_t = 5432)]
+    #[arg(long, global = true, env = "DATABASE_PORT", default_value_t = 5432)]
     pub database_port: u16,
     /// Database name, when there is no URL.
-    #[arg(long, env = "DATABASE_NAME", default_value = "app")]
+    #[arg(long, global = true, env = "DATABASE_NAME", default_value = "app")]
     pub database_name: String,
     /// User, when there is no URL.
-    #[arg(long, env = "DATABASE_USER", default_value = "app")]
+    #[arg(long, global = true, env = "DATABASE_USER", default_value = "app")]
     pub database_user: String,
     /// File that holds the password (any characters; one trailing newline is cut). The password itself is read from
     /// the environment variable POSTGRES_PASSWORD only, never from a flag. Either wins over a password in the URL.
-    #[arg(long, env = "POSTGRES_PASSWORD_FILE")]
+    #[arg(long, global = true, env = "POSTGRES_PASSWORD_FILE")]
     pub postgres_password_file: Option<PathBuf>,
     /// Encryption, for a URL that does not say it.
-    #[arg(long, env = "DATABASE_SSLMODE", value_enum)]
+    #[arg(long, global = true, env = "DATABASE_SSLMODE", value_enum)]
     pub database_sslmode: Option<SslMode>,
     /// PEM file with the certificate authorities to trust; the system's own when absent.
-    #[arg(long, env = "DATABASE_CA_FILE")]
+    #[arg(long, global = true, env = "DATABASE_CA_FILE")]
     pub database_ca_file: Option<PathBuf>,
 }
 

@@ -23,6 +23,7 @@ specifications![
     a_page_is_never_longer_than_asked,
     a_walk_sees_each_task_once,
     a_walk_over_split_batches_sees_each_task_once,
+    a_batch_across_the_edge_of_a_window_is_on_one_page,
     a_walk_for_what_few_tasks_match_ends,
     a_walk_goes_on_while_tasks_move,
 ];
@@ -133,7 +134,20 @@ async fn a_walk_sees_each_task_once(queue: &mut Harness) {
 async fn a_walk_over_split_batches_sees_each_task_once(queue: &mut Harness) {
     let queued = queue.submit_plain(2500).await;
     let scheduled = queue.submit(several(2500, &task().after(Duration::from_secs(60)))).await;
-    // A row per task, as claims of one task and retries leave them.
+    split(queue).await;
+    for (status, expected) in [(Status::Queued, &queued), (Status::Scheduled, &scheduled)] {
+        assert_eq!(walk(queue, only(status, 499)).await, newest(expected.clone()));
+    }
+    let worker = queue.worker().await;
+    let mut claimed = 0;
+    while claimed < queued.len() {
+        claimed += queue.claim(worker, 1000).await.len();
+    }
+    assert_eq!(walk(queue, only(Status::Processing, 500)).await, newest(queued));
+}
+
+/// A row per task, as claims of one task and retries leave them.
+async fn split(queue: &mut Harness) {
     for (table, columns) in [
         ("ready", "queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch"),
         ("scheduled", "run_at, queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch"),
@@ -145,15 +159,23 @@ async fn a_walk_over_split_batches_sees_each_task_once(queue: &mut Harness) {
         );
         sql::run(&mut queue.durable, &split).await;
     }
-    for (status, expected) in [(Status::Queued, &queued), (Status::Scheduled, &scheduled)] {
-        assert_eq!(walk(queue, only(status, 499)).await, newest(expected.clone()));
+}
+
+/// The first window ends within the 32nd batch. The filter matches too little to fill a page, so the next page begins where the
+/// window ended, and what it cut off of that batch must be there.
+async fn a_batch_across_the_edge_of_a_window_is_on_one_page(queue: &mut Harness) {
+    let mut rare = Vec::new();
+    for from_newest in (0..40).rev() {
+        if from_newest % 8 == 7 {
+            rare.extend(queue.submit(several(64, &task().lane("rare", "echo"))).await);
+        } else {
+            queue.submit_plain(64).await;
+        }
     }
-    let worker = queue.worker().await;
-    let mut claimed = 0;
-    while claimed < queued.len() {
-        claimed += queue.claim(worker, 1000).await.len();
-    }
-    assert_eq!(walk(queue, only(Status::Processing, 500)).await, newest(queued));
+    split(queue).await;
+    let filter = Filter { queue: Some(name("rare")), ..only(Status::Queued, 500) };
+    assert_eq!(queue.list(&filter).await.tasks.len(), 3 * 64);
+    assert_eq!(walk(queue, filter).await, newest(rare));
 }
 
 async fn a_walk_for_what_few_tasks_match_ends(queue: &mut Harness) {

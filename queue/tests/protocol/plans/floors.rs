@@ -29,7 +29,6 @@ async fn a_claim_from_its_floor_walks_over_no_dead_entries() {
     let from_floor = explain(&mut queue.volatile, "WITH me AS", &above).await;
     assert_eq!((from_front.rows(), from_floor.rows()), (64.0, 64.0));
     let (walked, jumped) = (from_front.pages(), from_floor.pages());
-    println!("pages: {walked} from the front, {jumped} from the floor");
     assert!(jumped < 1500.0, "{jumped} pages");
     assert!(walked > 2.0 * jumped, "nothing was in the way: {walked} pages from the front, {jumped} from the floor");
     old.open().await;

@@ -1,6 +1,7 @@
 //! Random inputs and random histories. A failure prints its smallest case and keeps its seed in `regressions/`, which is
 //! committed and tried first from then on.
 
+mod json;
 mod masks;
 mod model;
 mod state_machine;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{
     Harness, On,
+    gate::Gate,
     harness::{done, finished, returned},
     tasks::{But, apart, default_lane, several, task},
 };
@@ -131,6 +132,19 @@ async fn promotion_by_several_moves_each_batch_once() {
     assert_eq!(moved, 3000);
     queue.check_invariants().await;
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.ready").await, 3000);
+}
+
+/// One promoter is held up by a row; another one does not wait for it.
+#[tokio::test]
+async fn promotion_passes_by_what_somebody_holds() {
+    let mut queue = Harness::new(On::Machine).await;
+    let all = queue.submit(apart(3, &task().after(Duration::from_secs(60)))).await;
+    queue.let_due().await;
+    let first = format!("SELECT FROM taskrow.scheduled WHERE batch = '{}' FOR UPDATE", all[0].batch().uuid());
+    let gate = Gate::shut(&queue, &first).await;
+    assert_eq!(queue.promote().await.batches, 2);
+    gate.open().await;
+    assert_eq!(queue.promote().await.batches, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

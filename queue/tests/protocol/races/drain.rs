@@ -23,6 +23,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::support::{
     Harness, On,
     harness::{done, finished, register, returned},
+    random::random,
     tasks::{But, lane, several, task},
 };
 
@@ -80,9 +81,7 @@ async fn work(database: Database, mut random: fastrand::Rng, done_so_far: Arc<At
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_task_is_claimed_once_per_attempt() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random();
     let mut queue = Harness::new(On::Machine).await;
     let mut submitters = JoinSet::new();
     for _ in 0..SUBMITTERS {

@@ -41,7 +41,6 @@ async fn a_late_finisher_of_a_rescued_lease_writes_nothing() {
 async fn rescue_against_finish() {
     let mut queue = Harness::new(On::Machine).await;
     let mut rescuer = queue.connect(session::DURABLE).await;
-    let mut lost = 0;
     for round in 0..ROUNDS {
         queue.submit_plain(70).await;
         let worker = queue.worker().await;
@@ -51,7 +50,6 @@ async fn rescue_against_finish() {
         let (answers, rescued) = tokio::join!(finish(&mut queue.durable, worker, &given), rescue(&mut rescuer));
         rescued.unwrap();
         for (task, answer) in claimed.iter().zip(answers.unwrap()) {
-            lost += usize::from(answer == Fenced::LeaseLost);
             let expected = match answer {
                 Fenced::Applied => (Status::Done, task.attempt),
                 Fenced::LeaseLost if task.attempt < task.max_attempts => (Status::Queued, task.attempt),
@@ -64,7 +62,6 @@ async fn rescue_against_finish() {
         queue.check_invariants().await;
         assert_eq!(queue.number("SELECT count(*) FROM taskrow.leases").await, 0);
     }
-    println!("lost {lost} leases");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,36 @@ async fn a_retry_against_the_drop_of_its_day() {
     }
 }
 
+/// The cleaner looked before the retry had committed: it must look again once it has its locks.
+#[tokio::test]
+async fn a_retry_under_way_keeps_its_day() {
+    let mut queue = Harness::new(On::Machine).await;
+    let day = days_ago(&mut queue.durable, 10).await;
+    partition(&mut queue.durable, day).await;
+    let id = queue.submit_plain(1).await[0];
+    queue.cancel(id).await;
+    age(&mut queue.durable, 10).await;
+    let id = older(id, 10);
+    let mut cleaner = queue.connect(session::CLEANUP).await;
+    // The place in the lane that the retry is going to take.
+    let take_next_place = "
+        INSERT INTO taskrow.ready (seq, mask, timeout_ms, rank, max_attempts, batch, queue, kind)
+        SELECT last_value + is_called::integer, 1, 1, 0, 1, '00000000-0000-0000-0000-000000000000', 'default', 'echo'
+        FROM taskrow.ready_seq";
+    let mut gate = Gate::shut(&queue, take_next_place).await;
+    let (retried, cleaned) = tokio::join!(retry(&mut queue.durable, id), async {
+        gate.has_queue_of(1).await;
+        let (cleaned, ()) = tokio::join!(clean_up(&mut cleaner, RETENTION, 0), async {
+            gate.has_queue_of(2).await;
+            gate.open().await;
+        });
+        cleaned.unwrap()
+    });
+    assert!(matches!(retried.unwrap(), Retried::Queued(_)));
+    assert_eq!(cleaned.days_kept, [day]);
+    assert_eq!(queue.status(id).await, Status::Queued);
+}
+
 /// Statements take their tables in different orders; the one that locks whole tables must give way, not deadlock.
 #[tokio::test]
 async fn a_drop_gives_way_to_a_statement_that_has_one_table_and_wants_another() {

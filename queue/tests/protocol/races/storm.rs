@@ -22,6 +22,7 @@ use tokio::{task::JoinSet, time::Instant};
 use crate::support::{
     Harness, On,
     harness::{done, failed, finished, register, returned, silence},
+    random::random,
     tasks::{But, apart, default_lane, several, task},
 };
 
@@ -114,9 +115,7 @@ impl Actor {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_and_nothing_deadlocks() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = fastrand::Rng::with_seed(seed);
+    let mut random = random();
     let mut queue = Harness::new(On::Machine).await;
     let mut tasks = queue.submit(several(200, &task().attempts(1000))).await;
     tasks.extend(queue.submit(apart(30, &task().attempts(3))).await);
