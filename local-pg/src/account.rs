@@ -43,13 +43,16 @@ impl Account {
         self.switch_to.as_ref().map(|user| user.name.as_str())
     }
 
-    /// A command run as this account, working in `dir`, with none of the caller's Postgres or language settings.
-    ///
-    /// It is the leader of its own process group, so that Ctrl-C in a terminal reaches only the caller, who decides in
-    /// which order things end.
+    /// A command run as this account, working in `dir`.
     pub(crate) fn command(&self, program: impl AsRef<Path>, dir: &Path) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.current_dir(dir).process_group(0).stdin(Stdio::null()).env("LC_ALL", "C");
+        self.configure(&mut command, dir).stdin(Stdio::null());
+        command
+    }
+
+    /// Makes `command` run as this account, working in `dir`, with none of the caller's Postgres or language settings.
+    pub(crate) fn configure<'a>(&self, command: &'a mut Command, dir: &Path) -> &'a mut Command {
+        command.current_dir(dir).env("LC_ALL", "C");
         for name in ["PGDATA", "PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGOPTIONS", "PGTZ", "PGDATESTYLE"] {
             command.env_remove(name);
         }

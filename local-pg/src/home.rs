@@ -1,19 +1,17 @@
 //! The directory of one server: its data, and beside them what this crate remembers about it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use local_process::Log;
 
 use crate::account::Account;
 use crate::{Error, random};
 
 /// Stands in for a project's own directory when that is closed to the server's account.
 pub(crate) const SYSTEM_DIR: &str = "/var/lib/taskrow";
-
-/// How much of the log's end is worth showing.
-const TAIL_BYTES: u64 = 16 * 1024;
-const TAIL_LINES: usize = 20;
 
 /// Paths below one directory, and what is in those files.
 #[derive(Debug, Clone)]
@@ -49,8 +47,8 @@ impl Home {
         self.dir.join("data")
     }
 
-    pub(crate) fn log(&self) -> PathBuf {
-        self.dir.join("log")
+    pub(crate) fn log(&self) -> Log {
+        Log::new(self.dir.join("log"))
     }
 
     pub(crate) fn password_file(&self) -> PathBuf {
@@ -85,39 +83,6 @@ impl Home {
         let path = self.dir.join("port");
         fs::write(&path, format!("{port}\n")).map_err(Error::io("write", &path))
     }
-
-    /// The log twice, for a program's two outputs. It grows from run to run.
-    pub(crate) fn open_log(&self) -> Result<(File, File), Error> {
-        let path = self.log();
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|log| Ok((log.try_clone()?, log)))
-            .map_err(Error::io("open", &path))
-    }
-
-    /// How long the log is now, to later tell what is new in it.
-    pub(crate) fn log_length(&self) -> u64 {
-        fs::metadata(self.log()).map_or(0, |metadata| metadata.len())
-    }
-
-    /// The last lines of the log, none from before byte `since`. Empty when there is no log.
-    pub(crate) fn log_tail(&self, since: u64) -> String {
-        let start = since.max(self.log_length().saturating_sub(TAIL_BYTES));
-        let mut bytes = Vec::new();
-        let read = File::open(self.log()).and_then(|mut log| {
-            log.seek(SeekFrom::Start(start))?;
-            log.read_to_end(&mut bytes)
-        });
-        if read.is_err() {
-            return String::new();
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<_> = text.lines().collect();
-        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-    }
 }
 
 /// The directory that durable data wanted in `wanted` really go to: there or, when `account` cannot get there (a
@@ -140,28 +105,11 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
-    use super::{Home, fnv1a};
+    use super::fnv1a;
 
     #[test]
     fn hash_is_fnv1a() {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
-
-    #[test]
-    fn tail_of_the_log_starts_where_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home { dir: dir.path().to_owned() };
-        assert_eq!(home.log_tail(0), "");
-        fs::write(home.log(), "one\ntwo\n").unwrap();
-        assert_eq!(home.log_tail(0), "one\ntwo");
-        assert_eq!(home.log_tail(4), "two");
-        let many: String = (0..50).map(|line| format!("{line}\n")).collect();
-        fs::write(home.log(), many).unwrap();
-        assert!(home.log_tail(0).starts_with("30\n"));
-        assert_eq!(Home { dir: PathBuf::from("/nowhere") }.log_tail(0), "");
     }
 }

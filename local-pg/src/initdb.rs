@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use local_process::{Watchdog, poll};
+
 use crate::account::Account;
 use crate::home::Home;
-use crate::watchdog::Watchdog;
-use crate::{Error, Installation, poll};
+use crate::{Error, Installation};
 
 /// The superuser of every server.
 pub(crate) const USER: &str = "taskrow";
@@ -78,10 +79,12 @@ fn run(
     purpose: Purpose,
 ) -> Result<(), Error> {
     let program = installation.bin_dir().join("initdb");
-    let before = home.log_length();
-    let (out, err) = home.open_log()?;
+    let log = home.log();
+    let before = log.length();
+    let (out, err) = log.open().map_err(Error::io("open", log.path()))?;
     watchdog
-        .spawn(account, &program, home.dir(), |command| {
+        .spawn(&program, |command| {
+            account.configure(command, home.dir());
             command.arg("--pgdata").arg(data).arg("--pwfile").arg(home.password_file());
             command.args(["--username", USER, "--encoding=UTF8", "--locale=C"]).args(purpose.initdb_options());
             command.stdout(Stdio::from(out)).stderr(Stdio::from(err))
@@ -90,7 +93,7 @@ fn run(
     let status = poll::until(Instant::now() + LIMIT, || watchdog.ended()).map_err(Error::io("wait for", &program))?;
     match status {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Error::Initdb(format!("{status}; it said:\n{}", home.log_tail(before)))),
+        Some(status) => Err(Error::Initdb(format!("{status}; it said:\n{}", log.tail(before)))),
         None => Err(Error::Initdb(format!("not done after {} s", LIMIT.as_secs()))),
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! A server of this crate
 //! - listens on 127.0.0.1 only, has no Unix socket, and lets nobody in without the password it generated;
-//! - ends with the process that started it, even when that process is killed (see `watchdog`);
+//! - ends with the process that started it, even when that process is killed (see `local_process::Watchdog`);
 //! - runs as user `postgres` or `nobody` when the process is root, because Postgres refuses to run as root.
 //!
 //! Production code never depends on this crate. It installs nothing (`dev/setup.sh` does) and upgrades no data.
@@ -16,12 +16,10 @@ mod error;
 mod home;
 mod initdb;
 mod installation;
-mod poll;
 mod postmaster;
 mod random;
 mod server;
 pub mod testing;
-mod watchdog;
 
 pub use error::Error;
 pub use installation::{Installation, MAJORS};

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
+use local_process::{Watchdog, poll};
+
 use crate::account::Account;
 use crate::home::Home;
-use crate::watchdog::Watchdog;
-use crate::{Error, Installation, poll};
+use crate::{Error, Installation};
 
 /// How a start went.
 #[derive(Debug)]
@@ -56,10 +57,12 @@ pub(crate) fn start(
 ) -> Result<Start, Error> {
     let program = installation.bin_dir().join("postgres");
     let data = home.data();
-    let log_before = home.log_length();
-    let (out, err) = home.open_log()?;
+    let log = home.log();
+    let before = log.length();
+    let (out, err) = log.open().map_err(Error::io("open", log.path()))?;
     watchdog
-        .spawn(account, &program, home.dir(), |command| {
+        .spawn(&program, |command| {
+            account.configure(command, home.dir());
             command.arg("-D").arg(&data);
             for (name, value) in settings {
                 command.arg("-c").arg(format!("{name}={value}"));
@@ -76,7 +79,7 @@ pub(crate) fn start(
     })
     .map_err(Error::io("wait for", &program))?;
 
-    let log = home.log_tail(log_before);
+    let log = log.tail(before);
     Ok(match outcome {
         Some(None) => Start::Ready,
         Some(Some(status)) => match Refusal::read(&log) {

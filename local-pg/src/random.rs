@@ -1,4 +1,4 @@
-//! Randomness from the kernel, for passwords, names and the order in which ports are tried.
+//! Randomness from the kernel, for passwords and names.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,7 +14,7 @@ pub(crate) fn hex<const N: usize>() -> Result<String, Error> {
 }
 
 /// `N` random bytes.
-pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], Error> {
+fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     File::open(SOURCE)
         .and_then(|mut source| source.read_exact(&mut bytes))

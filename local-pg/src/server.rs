@@ -1,31 +1,23 @@
 //! One private server: where it listens, who may enter, how it starts and stops.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use local_process::{Afterwards, Watchdog, poll, port};
 use rustix::process::Signal;
 
 use crate::account::Account;
 use crate::home::{self, Home};
 use crate::initdb::{self, Purpose};
 use crate::postmaster::{self, Refusal, Start};
-use crate::watchdog::{Afterwards, Watchdog};
-use crate::{Error, Installation, admin, poll, random};
+use crate::{Error, Installation, admin};
 
 /// Crash recovery is part of a start.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A shutdown checkpoint is part of a stop.
 const STOP_LIMIT: Duration = Duration::from_secs(60);
-
-/// Ports to pick from: below the range from which systems give ports to outgoing connections, so that none of those
-/// can take the port while the server restarts.
-const FIRST_PORT: u16 = 20_000;
-const PORTS: u16 = 12_000;
-
-/// How many ports are tried before giving up.
-const PORT_TRIES: u32 = 50;
 
 /// For every server, unless its settings say otherwise.
 const DEFAULTS: [(&str, &str); 2] = [("max_connections", "200"), ("shared_buffers", "128MB")];
@@ -131,7 +123,12 @@ impl Server {
         afterwards: &Afterwards,
         settings: Vec<(String, String)>,
     ) -> Result<Self, Error> {
-        let watchdog = Watchdog::new(afterwards).map_err(Error::io("run", Path::new("/bin/sh")))?;
+        // Data that stay deserve a checkpoint; others may end as they are.
+        let end = match afterwards {
+            Afterwards::Keep => StopMode::Fast,
+            Afterwards::Remove(_) => StopMode::Immediate,
+        };
+        let watchdog = Watchdog::new(end.signal(), afterwards).map_err(Error::io("run", Path::new("/bin/sh")))?;
         let password = home.password(&account)?;
         let installation = installation.clone();
         Ok(Self { installation, account, home, watchdog, settings, port: 0, password, note: None })
@@ -143,10 +140,10 @@ impl Server {
 
     /// Starts on `preferred` or, when that is none or taken, on a port picked now.
     fn start_on_any_port(&mut self, preferred: Option<u16>) -> Result<(), Error> {
-        self.port = preferred.map_or_else(free_port, Ok)?;
-        for _ in 0..PORT_TRIES {
+        for port in preferred.into_iter().chain(port::free()) {
+            self.port = port;
             match self.start() {
-                Err(Error::PortTaken(_)) => self.port = free_port()?,
+                Err(Error::PortTaken(_)) => {}
                 result => return result,
             }
         }
@@ -251,7 +248,7 @@ impl Server {
 
     /// The last lines of the server's log.
     pub fn log(&self) -> String {
-        self.home.log_tail(0)
+        self.home.log().tail(0)
     }
 
     /// Later ones win, so what must hold comes last.
@@ -282,15 +279,4 @@ fn temp_dir(account: &Account) -> Result<PathBuf, Error> {
     let dir = std::env::temp_dir();
     let usable = account.can_enter(&dir).map_err(Error::io("look into", &dir))?;
     Ok(if usable { dir } else { PathBuf::from("/tmp") })
-}
-
-/// A port that nothing listens on now. Somebody may still be faster, which the start then finds out.
-fn free_port() -> Result<u16, Error> {
-    for _ in 0..PORT_TRIES {
-        let port = FIRST_PORT + u16::from_ne_bytes(random::bytes()?) % PORTS;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Error::PortTaken(FIRST_PORT))
 }

@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// Asks until `question` has an answer. `None` once `deadline` has passed without one; it is asked at least once.
-pub(crate) fn until<T, E>(
-    deadline: Instant,
-    mut question: impl FnMut() -> Result<Option<T>, E>,
-) -> Result<Option<T>, E> {
+pub fn until<T, E>(deadline: Instant, mut question: impl FnMut() -> Result<Option<T>, E>) -> Result<Option<T>, E> {
     loop {
         if let Some(answer) = question()? {
             return Ok(Some(answer));
