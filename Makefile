@@ -3,17 +3,20 @@
 # Where Cargo puts what it builds.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+# What hands tasks to workers in a local run: postgres or redis.
+BACKEND ?= postgres
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test lint fmt bench images e2e clean-data
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
-setup: ## Install a Postgres server if there is none
-	@dev/setup.sh
+setup: ## Install a Postgres server if there is none; with BACKEND=redis a Redis too
+	@dev/setup.sh $(if $(filter redis,$(BACKEND)),--redis)
 
-run: setup ## Run the whole system locally; ARGS="..." are passed on
-	cargo run --release -- $(ARGS)
+run: setup ## Run the whole system locally; BACKEND=redis puts a Redis beside Postgres, ARGS="..." are passed on
+	cargo run --release -- $(if $(filter redis,$(BACKEND)),--queue-backend redis) $(ARGS)
 
 test: ## Run every test, with one throw-away Postgres beside them
 	@dev/setup.sh --test
@@ -44,7 +47,7 @@ images: ## Build both images; REGISTRY, IMAGE_TAG and CONTAINER (docker, podman,
 e2e: ## Run the documented commands and drills on the cluster of the current context; DRILLS="..." chooses
 	kustomize/e2e.sh $(DRILLS)
 
-clean-data: ## Remove the local data and the Postgres versions fetched for tests
+clean-data: ## Remove the local data and the servers fetched for tests
 	@for lock in $$(find .taskrow -name postmaster.pid 2>/dev/null); do \
 		pid=$$(head -n 1 "$$lock"); \
 		if kill -0 "$$pid" 2>/dev/null; then echo "a server (pid $$pid) still runs: $$lock" >&2; exit 1; fi; \

