@@ -2,6 +2,7 @@
 
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
+use dispatch::Dispatch;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use service::{database::Database, exit::Failure, tasks::Tasks};
 use tokio::{
@@ -27,13 +28,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Api {
     args: ApiArgs,
     database: Database,
+    dispatch: Dispatch,
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Api {
-    /// Checks the configuration, then opens the port. Postgres is not needed yet.
-    pub async fn bind(args: ApiArgs, database: Database) -> Result<Self, Failure> {
+    /// Checks the configuration, then opens the port. Neither Postgres nor Redis is needed yet.
+    pub async fn bind(args: ApiArgs, database: Database, dispatch: Dispatch) -> Result<Self, Failure> {
         args.validate()?;
         let bind = args.http.bind;
         let cannot_listen = |error: std::io::Error| match error.kind() {
@@ -45,7 +47,7 @@ impl Api {
         };
         let listener = TcpListener::bind(bind).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        Ok(Self { args, database, listener, address })
+        Ok(Self { args, database, dispatch, listener, address })
     }
 
     /// Where it listens: the port that was found when port 0 was asked for.
@@ -63,7 +65,7 @@ impl Api {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
         let drain = self.args.drain.clone();
         let requests = Tasks::new();
-        let state = AppState::new(self.args, self.database, requests.clone());
+        let state = AppState::new(self.args, self.database, self.dispatch, requests.clone());
         let parts = Parts::start(&state, self.listener, *drain.drain_budget);
         info!(address = %self.address, database = state.database.address(), "serving");
 
@@ -112,6 +114,7 @@ impl Parts {
             let flusher = Flusher::new(
                 &state.submitter,
                 &state.database,
+                state.publisher.clone(),
                 state.notifier.clone(),
                 state.suspicion.clone(),
                 state.metrics.submit.clone(),
@@ -119,6 +122,8 @@ impl Parts {
             watched.push(flushers.spawn(flusher.run()));
         }
         watched.push(loops.spawn(state.notifier.clone().run(state.database.clone(), stop_loops.clone())));
+        watched.push(loops.spawn(state.publisher.clone().run(stop_loops.clone())));
+        watched.push(loops.spawn(state.dispatch.clone().watch(state.readiness.clone(), stop_loops.clone())));
         watched.push(loops.spawn(health::watch(
             state.database.clone(),
             state.readiness.clone(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use api::{Api, ApiArgs};
 use clap::Parser;
+use dispatch::DispatchArgs;
 use service::{
     database::DatabaseArgs,
     exit::{self, Failure},
@@ -18,6 +19,8 @@ use service::{
 struct Cli {
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    dispatch: DispatchArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -34,6 +37,6 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     telemetry::init(&cli.telemetry)?;
-    let api = Api::bind(cli.api, cli.database.database("api")?).await?;
+    let api = Api::bind(cli.api, cli.database.database("api")?, cli.dispatch.dispatch()?).await?;
     api.run(shutdown::on_signal(&Tasks::new())?).await
 }

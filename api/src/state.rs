@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dispatch::{Dispatch, Publisher};
 use queue::wakeup::Notifier;
 use service::{database::Database, readiness::Readiness, tasks::Tasks};
 
@@ -24,6 +25,8 @@ pub struct AppState {
     pub(crate) submitter: Submitter,
     pub(crate) store: Store,
     pub(crate) overview: OverviewCache,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) publisher: Publisher,
     pub(crate) notifier: Notifier,
     pub(crate) readiness: Readiness,
     pub(crate) suspicion: Suspicion,
@@ -32,13 +35,14 @@ pub struct AppState {
 
 impl AppState {
     /// Wires the parts. `tasks` runs what must outlive its request.
-    pub fn new(args: ApiArgs, database: Database, tasks: Tasks) -> Self {
+    pub fn new(args: ApiArgs, database: Database, dispatch: Dispatch, tasks: Tasks) -> Self {
         let suspicion = Suspicion::default();
-        let readiness = Readiness::new(&[POSTGRES, SCHEMA]);
+        let readiness = Readiness::new(&[&[POSTGRES, SCHEMA], dispatch.dependencies()].concat());
+        let notifier = Notifier::default();
         let submitter = Submitter::new(&args.submit, *args.http.request_timeout);
         let store = Store::new(&database, &args.read, tasks, suspicion.clone());
         let overview = OverviewCache::new(store.clone());
-        let metrics = Metrics::new(&submitter, SubmitMetrics::default(), &store, &readiness, &overview);
+        let metrics = Metrics::new(&submitter, SubmitMetrics::default(), &store, &readiness, &overview, &dispatch);
         Self {
             bodies: Bodies::new(&args.http),
             args: Arc::new(args),
@@ -46,7 +50,9 @@ impl AppState {
             submitter,
             store,
             overview,
-            notifier: Notifier::default(),
+            publisher: dispatch.publisher(notifier.clone()),
+            dispatch,
+            notifier,
             readiness,
             suspicion,
             metrics,

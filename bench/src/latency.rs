@@ -9,6 +9,7 @@ use std::{
 };
 
 use api::{Api, ApiArgs};
+use dispatch::Dispatch;
 use serde_json::{Value, json};
 use service::{exit::Failure, tasks::Tasks};
 use tokio::time::{self, Instant};
@@ -43,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
     let mut settings = ApiArgs::default();
     settings.http.bind = ([127, 0, 0, 1], 0).into();
     settings.drain.drain_delay = Duration::ZERO.into();
-    let api = Api::bind(settings, bench.database.clone()).await?;
+    let api = Api::bind(settings, bench.database.clone(), Dispatch::default()).await?;
     let address = api.local_addr();
     running.spawn(api.run(stop.clone()));
     let starts = Starts::default();

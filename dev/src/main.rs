@@ -1,12 +1,14 @@
 //! The whole system in one foreground process: a private durable Postgres, the migrations, the API and a worker.
 
 mod postgres;
+mod redis;
 mod system;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use api::ApiArgs;
 use clap::{CommandFactory, Parser};
+use dispatch::DispatchArgs;
 use service::{
     database::DatabaseArgs,
     exit,
@@ -14,9 +16,10 @@ use service::{
 };
 use worker::{CleanupArgs, WorkerArgs};
 
-/// Runs Taskrow on this machine: Postgres (a private one, kept between runs; DATABASE_URL names another), the API and a worker.
+/// Runs Taskrow on this machine: Postgres (a private one, kept between runs; DATABASE_URL names another), the API and a worker. With
+/// `--queue-backend redis` also a private Redis (REDIS_ADDR names another).
 ///
-/// Ctrl-C stops it in order. Exit codes: 0 stopped, 64 bad configuration, 69 no Postgres or a port is taken, 70 anything else.
+/// Ctrl-C stops it in order. Exit codes: 0 stopped, 64 bad configuration, 69 no Postgres, no Redis or a port is taken, 70 anything else.
 #[derive(Parser)]
 #[command(name = "taskrow", version)]
 struct Cli {
@@ -29,6 +32,8 @@ struct Cli {
     worker: WorkerArgs,
     #[command(flatten)]
     cleanup: CleanupArgs,
+    #[command(flatten)]
+    dispatch: DispatchArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]

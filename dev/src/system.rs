@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use worker::{CleanupArgs, Process, Worker, clean_up, with_builtin_handlers};
 
-use crate::{Cli, postgres::Postgres};
+use crate::{Cli, postgres::Postgres, redis::Redis};
 
 /// A local database is there within this or not at all.
 const MIGRATE_DEADLINE: Duration = Duration::from_secs(30);
@@ -22,9 +22,16 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     cli.api.validate()?;
     let worker_config = cli.worker.config()?;
     let stop = shutdown::on_signal(&Tasks::new())?;
-    let postgres = Postgres::start(&cli.database, &cli.data).await?;
-    let served = serve(cli, worker_config, &postgres, stop).await;
-    postgres.stop().await;
+    let redis = Redis::start(&cli.dispatch).await?;
+    let served = match Postgres::start(&cli.database, &cli.data).await {
+        Ok(postgres) => {
+            let served = serve(cli, worker_config, &postgres, &redis, stop).await;
+            postgres.stop().await;
+            served
+        }
+        Err(failure) => Err(failure),
+    };
+    redis.stop().await;
     served
 }
 
@@ -32,11 +39,13 @@ async fn serve(
     cli: Cli,
     worker_config: worker::WorkerConfig,
     postgres: &Postgres,
+    redis: &Redis,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let database = &postgres.database;
-    let api = Api::bind(cli.api, database.clone()).await?;
-    let worker = with_builtin_handlers(Worker::builder()).build(worker_config, database.clone());
+    let api = Api::bind(cli.api, database.clone(), redis.dispatch.clone()).await?;
+    let builder = with_builtin_handlers(Worker::builder()).dispatch(redis.dispatch.clone());
+    let worker = builder.build(worker_config, database.clone());
     let worker = Process::bind(worker, cli.worker.bind).await?;
     tokio::select! {
         migrated = migrate::up(database, cli.cleanup.days_ahead, MIGRATE_DEADLINE) => {
@@ -45,7 +54,7 @@ async fn serve(
         }
         () = stop.cancelled() => return Ok(()),
     }
-    tell(&api.local_addr().to_string(), &worker.local_addr()?.to_string(), postgres.psql().as_deref());
+    tell(&api.local_addr().to_string(), &worker.local_addr()?.to_string(), postgres.psql(), redis.cli());
     let cleaning = clean_up_hourly(database.clone(), cli.cleanup, stop.clone());
     let (api, worker, ()) =
         tokio::join!(stopping(&stop, api.run(stop.clone())), stopping(&stop, worker.run(stop.clone())), cleaning);
@@ -69,15 +78,17 @@ async fn clean_up_hourly(database: Database, args: CleanupArgs, stop: Cancellati
 }
 
 #[expect(clippy::print_stdout, reason = "this is for the person at the terminal")]
-fn tell(api: &str, worker: &str, psql: Option<&str>) {
+fn tell(api: &str, worker: &str, psql: Option<String>, redis_cli: Option<String>) {
     println!(
         "
   API      http://{api}     docs: http://{api}/docs
   Worker   http://{worker}     health and metrics
 "
     );
-    if let Some(command) = psql {
-        println!("  Postgres {command}\n");
+    for (server, command) in [("Postgres", psql), ("Redis   ", redis_cli)] {
+        if let Some(command) = command {
+            println!("  {server} {command}\n");
+        }
     }
     println!(
         "  Try:     curl -s -X POST http://{api}/tasks -H 'content-type: application/json' -d '{{\"input\":\"hello\"}}'

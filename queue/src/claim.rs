@@ -1,6 +1,11 @@
 //! Taking tasks: one statement that deletes rows of `ready`, makes leases and returns payloads.
+//!
+//! [`claim`] takes what is first in its lanes. [`claim_batches`] takes what is left of batches that it was told of.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use diesel::{
     QueryResult, Queryable,
@@ -18,15 +23,57 @@ use crate::{
     workers::WorkerId,
 };
 
+/// A claimed task, as [`Row`] has it.
+type TaskColumns = (BigInt, Text, Text, SmallInt, SmallInt, Integer, SmallInt, BigInt, Double, SqlUuid, Text);
+
+/// A claim as one statement. What differs is only `picked`: which rows of `ready` to lock; `$1` is the worker and `$2` the number of tasks.
+///
+/// - `me`: a worker that was found dead can claim nothing. The lock makes `rescue` wait until this claim has committed,
+///   or makes this claim see that it is dead; a lease that rescue cannot see would be lost for ever.
+/// - `picked`: rows locked, and how many tasks come before each.
+/// - `gone`: by ctid, of rows we hold locked. What counts afterwards is what was really deleted.
+/// - `taken`, `rest`: the last batch is split, and what is over goes back under the same key.
+macro_rules! claim_sql {
+    ($picked:literal, $more:literal) => {
+        concat!(
+            "WITH me AS MATERIALIZED (
+                 SELECT id FROM taskrow.workers WHERE id = $1 AND dead_at IS NULL FOR KEY SHARE),
+             ",
+            $picked,
+            ",
+             gone AS (
+                 DELETE FROM taskrow.ready WHERE ctid = ANY (ARRAY(SELECT ctid FROM picked WHERE before < $2)) RETURNING *),
+             taken AS MATERIALIZED (
+                 SELECT g.*, CASE WHEN g.before + g.size <= $2 THEN g.mask ELSE taskrow.mask_lowest(g.mask, ($2 - g.before)::bigint) END AS take
+                 FROM (SELECT *, taskrow.mask_size(mask) AS size,
+                              sum(taskrow.mask_size(mask)) OVER (ORDER BY rank, seq, attempt) - taskrow.mask_size(mask) AS before
+                       FROM gone) AS g),
+             rest AS (
+                 INSERT INTO taskrow.ready (queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask, ready_at)
+                 SELECT queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask & ~take, ready_at
+                 FROM taken WHERE mask <> take),
+             leased AS (
+                 INSERT INTO taskrow.leases (worker, queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask)
+                 SELECT $1, queue, kind, rank, seq, attempt + 1, crashes, max_attempts, timeout_ms, batch, take
+                 FROM taken WHERE take <> 0
+                 RETURNING *)
+             SELECT l.id, l.queue, l.kind, l.attempt, l.max_attempts, l.timeout_ms, l.rank, l.seq,
+                    extract(epoch FROM l.claimed_at - w.ready_at)::double precision, r.id, r.payload::text",
+            $more,
+            " FROM leased l
+             JOIN taken w ON w.seq = l.seq AND w.attempt = l.attempt - 1
+             CROSS JOIN LATERAL (
+                 SELECT id, payload FROM taskrow.records WHERE id BETWEEN l.batch AND taskrow.batch_task(l.batch, 63)) AS r
+             WHERE l.mask & taskrow.task_bit(r.id) <> 0"
+        )
+    };
+}
+
 statement! {
-    /// - `me`: a worker that was found dead can claim nothing. The lock makes `rescue` wait until this claim has committed,
-    ///   or makes this claim see that it is dead; a lease that rescue cannot see would be lost for ever.
     /// - `segments`: the parts of lanes to scan (see [`Floors`]) that hold anything, most urgent first, without paused queues.
     /// - `picked`: at most `rows` rows are locked: the outer LIMIT stops the nested loop, which locks row by row. (A plain
     ///   `WHERE .. IN (SELECT .. LIMIT n FOR UPDATE SKIP LOCKED)` can be planned so that it locks more.)
-    /// - `gone`: by ctid, of rows we hold locked. What counts afterwards is what was really deleted.
-    /// - `taken`, `rest`: the last batch is split, and what is over goes back under the same key.
-    struct Claim<'a> -> (BigInt, Text, Text, SmallInt, SmallInt, Integer, SmallInt, BigInt, Double, SqlUuid, Text) {
+    struct ClaimLanes<'a> -> TaskColumns {
         worker: i64 => BigInt,
         tasks: i64 => BigInt,
         rows: i64 => BigInt,
@@ -36,51 +83,55 @@ statement! {
         from_seqs: &'a [i64] => Array<BigInt>,
         to_ranks: &'a [i16] => Array<SmallInt>,
     }
-    "WITH me AS MATERIALIZED (
-         SELECT id FROM taskrow.workers WHERE id = $1 AND dead_at IS NULL FOR KEY SHARE),
-     segments AS MATERIALIZED (
-         SELECT s.queue, s.kind, s.from_rank, s.from_seq, s.to_rank, s.nth, head.rank
-         FROM me
-         CROSS JOIN unnest($4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::smallint[])
-              WITH ORDINALITY AS s(queue, kind, from_rank, from_seq, to_rank, nth)
-         CROSS JOIN LATERAL (
-             SELECT r.rank FROM taskrow.ready r
-             WHERE r.queue = s.queue AND r.kind = s.kind AND (r.rank, r.seq) >= (s.from_rank, s.from_seq) AND r.rank < s.to_rank
-             ORDER BY r.rank, r.seq LIMIT 1) AS head
-         WHERE NOT EXISTS (SELECT FROM taskrow.queues q WHERE q.name = s.queue AND q.paused_at IS NOT NULL)
-         ORDER BY head.rank, s.nth),
-     picked AS MATERIALIZED (
-         SELECT p.ctid, sum(p.size) OVER (ORDER BY p.rank, p.seq, p.attempt) - p.size AS before
-         FROM (SELECT r.ctid, r.rank, r.seq, r.attempt, r.size
-               FROM segments s
-               CROSS JOIN LATERAL (
-                   SELECT r.ctid, r.rank, r.seq, r.attempt, taskrow.mask_size(r.mask) AS size FROM taskrow.ready r
-                   WHERE r.queue = s.queue AND r.kind = s.kind AND (r.rank, r.seq) >= (s.from_rank, s.from_seq) AND r.rank < s.to_rank
-                   ORDER BY r.rank, r.seq LIMIT $3 FOR UPDATE SKIP LOCKED) AS r
-               LIMIT $3) AS p),
-     gone AS (
-         DELETE FROM taskrow.ready WHERE ctid = ANY (ARRAY(SELECT ctid FROM picked WHERE before < $2)) RETURNING *),
-     taken AS MATERIALIZED (
-         SELECT g.*, CASE WHEN g.before + g.size <= $2 THEN g.mask ELSE taskrow.mask_lowest(g.mask, ($2 - g.before)::bigint) END AS take
-         FROM (SELECT *, taskrow.mask_size(mask) AS size,
-                      sum(taskrow.mask_size(mask)) OVER (ORDER BY rank, seq, attempt) - taskrow.mask_size(mask) AS before
-               FROM gone) AS g),
-     rest AS (
-         INSERT INTO taskrow.ready (queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask, ready_at)
-         SELECT queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask & ~take, ready_at
-         FROM taken WHERE mask <> take),
-     leased AS (
-         INSERT INTO taskrow.leases (worker, queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask)
-         SELECT $1, queue, kind, rank, seq, attempt + 1, crashes, max_attempts, timeout_ms, batch, take
-         FROM taken WHERE take <> 0
-         RETURNING *)
-     SELECT l.id, l.queue, l.kind, l.attempt, l.max_attempts, l.timeout_ms, l.rank, l.seq,
-            extract(epoch FROM l.claimed_at - w.ready_at)::double precision, r.id, r.payload::text
-     FROM leased l
-     JOIN taken w ON w.seq = l.seq AND w.attempt = l.attempt - 1
-     CROSS JOIN LATERAL (
-         SELECT id, payload FROM taskrow.records WHERE id BETWEEN l.batch AND taskrow.batch_task(l.batch, 63)) AS r
-     WHERE l.mask & taskrow.task_bit(r.id) <> 0"
+    claim_sql!(
+        "segments AS MATERIALIZED (
+             SELECT s.queue, s.kind, s.from_rank, s.from_seq, s.to_rank, s.nth, head.rank
+             FROM me
+             CROSS JOIN unnest($4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::smallint[])
+                  WITH ORDINALITY AS s(queue, kind, from_rank, from_seq, to_rank, nth)
+             CROSS JOIN LATERAL (
+                 SELECT r.rank FROM taskrow.ready r
+                 WHERE r.queue = s.queue AND r.kind = s.kind AND (r.rank, r.seq) >= (s.from_rank, s.from_seq) AND r.rank < s.to_rank
+                 ORDER BY r.rank, r.seq LIMIT 1) AS head
+             WHERE NOT EXISTS (SELECT FROM taskrow.queues q WHERE q.name = s.queue AND q.paused_at IS NOT NULL)
+             ORDER BY head.rank, s.nth),
+         picked AS MATERIALIZED (
+             SELECT p.ctid, sum(p.size) OVER (ORDER BY p.rank, p.seq, p.attempt) - p.size AS before
+             FROM (SELECT r.ctid, r.rank, r.seq, r.attempt, r.size
+                   FROM segments s
+                   CROSS JOIN LATERAL (
+                       SELECT r.ctid, r.rank, r.seq, r.attempt, taskrow.mask_size(r.mask) AS size FROM taskrow.ready r
+                       WHERE r.queue = s.queue AND r.kind = s.kind AND (r.rank, r.seq) >= (s.from_rank, s.from_seq) AND r.rank < s.to_rank
+                       ORDER BY r.rank, r.seq LIMIT $3 FOR UPDATE SKIP LOCKED) AS r
+                   LIMIT $3) AS p)",
+        ""
+    )
+}
+
+statement! {
+    /// - `picked`: the rows of these batches, if any are left, in these lanes only, and not in paused queues. A batch has several rows
+    ///   when parts of it burnt different numbers of attempts.
+    /// - The last column: batches of which something stays although it could have been claimed, for want of room.
+    struct ClaimBatches<'a> -> (TaskColumns, Array<SqlUuid>) {
+        worker: i64 => BigInt,
+        tasks: i64 => BigInt,
+        batches: &'a [Uuid] => Array<SqlUuid>,
+        queues: &'a [&'a str] => Array<Text>,
+        kinds: &'a [&'a str] => Array<Text>,
+    }
+    claim_sql!(
+        "picked AS MATERIALIZED (
+             SELECT p.ctid, p.batch, p.size, sum(p.size) OVER (ORDER BY p.rank, p.seq, p.attempt) - p.size AS before
+             FROM me
+             CROSS JOIN unnest($3::uuid[]) AS b(batch)
+             CROSS JOIN LATERAL (
+                 SELECT r.ctid, r.batch, r.rank, r.seq, r.attempt, taskrow.mask_size(r.mask) AS size FROM taskrow.ready r
+                 WHERE r.batch = b.batch
+                   AND EXISTS (SELECT FROM unnest($4::text[], $5::text[]) AS l(queue, kind) WHERE l.queue = r.queue AND l.kind = r.kind)
+                   AND NOT EXISTS (SELECT FROM taskrow.queues q WHERE q.name = r.queue AND q.paused_at IS NOT NULL)
+                 FOR UPDATE OF r SKIP LOCKED) AS p)",
+        ", ARRAY(SELECT DISTINCT batch FROM picked WHERE before + size > $2)"
+    )
 }
 
 /// Names a lease. Only together with its worker and batch does it give rights.
@@ -123,6 +174,22 @@ struct Row {
     payload: String,
 }
 
+impl Row {
+    fn claimed(self, lanes: &[Lane]) -> Claimed {
+        let is_of = |lane: &&Lane| lane.queue.as_str() == self.queue && lane.kind.as_str() == self.kind;
+        Claimed {
+            lease: LeaseId(self.lease),
+            id: TaskId::from_uuid(self.id),
+            lane: lanes.iter().find(is_of).expect("only the lanes asked for are claimed").clone(),
+            attempt: self.attempt,
+            max_attempts: self.max_attempts,
+            timeout: Duration::from_millis(self.timeout_ms.unsigned_abs().into()),
+            waited: Duration::try_from_secs_f64(self.waited_s).unwrap_or_default(),
+            payload: Json::from_database(self.payload),
+        }
+    }
+}
+
 /// Claims up to `tasks` tasks of the segments, locking at most `rows` batches. Tells `floors` what it saw.
 ///
 /// An empty answer means that nothing can be claimed *below no floor*, if `floors` are clear; see [`Floors::are_clear`].
@@ -135,7 +202,7 @@ pub async fn claim(
     floors: &mut Floors,
 ) -> QueryResult<Vec<Claimed>> {
     let segments = floors.segments(lanes);
-    let statement = Claim {
+    let statement = ClaimLanes {
         worker: worker.0,
         tasks: tasks as i64,
         rows: rows as i64,
@@ -149,22 +216,49 @@ pub async fn claim(
     let mut claimed = Vec::with_capacity(rows.len());
     let mut lowest: BTreeMap<(Lane, i16), i64> = BTreeMap::new();
     for row in rows {
-        let is_of = |lane: &&Lane| lane.queue.as_str() == row.queue && lane.kind.as_str() == row.kind;
-        let lane = lanes.iter().find(is_of).expect("only the lanes asked for are claimed").clone();
-        lowest.entry((lane.clone(), row.rank)).and_modify(|seq| *seq = row.seq.min(*seq)).or_insert(row.seq);
-        claimed.push(Claimed {
-            lease: LeaseId(row.lease),
-            id: TaskId::from_uuid(row.id),
-            lane,
-            attempt: row.attempt,
-            max_attempts: row.max_attempts,
-            timeout: Duration::from_millis(row.timeout_ms.unsigned_abs().into()),
-            waited: Duration::try_from_secs_f64(row.waited_s).unwrap_or_default(),
-            payload: Json::from_database(row.payload),
-        });
+        let (rank, seq) = (row.rank, row.seq);
+        let task = row.claimed(lanes);
+        lowest.entry((task.lane.clone(), rank)).and_modify(|lowest| *lowest = seq.min(*lowest)).or_insert(seq);
+        claimed.push(task);
     }
     for ((lane, rank), seq) in lowest {
         floors.raise(lane, rank, seq);
+    }
+    Ok(claimed)
+}
+
+/// What [`claim_batches`] found.
+#[derive(Debug, Default)]
+pub struct ClaimedBatches {
+    /// What this worker may run now.
+    pub tasks: Vec<Claimed>,
+    /// The batches of which tasks are left that did not fit, whole or in part.
+    pub left: Vec<BatchId>,
+}
+
+/// Claims up to `tasks` tasks out of these batches. A batch of which nothing is ready any more, or that is in none of the lanes or in a
+/// paused queue, is passed over: somebody else took it, or will.
+pub async fn claim_batches(
+    connection: &mut AsyncPgConnection,
+    worker: WorkerId,
+    tasks: usize,
+    batches: &BTreeSet<BatchId>,
+    lanes: &[Lane],
+) -> QueryResult<ClaimedBatches> {
+    let statement = ClaimBatches {
+        worker: worker.0,
+        tasks: tasks as i64,
+        batches: &batches.iter().map(|batch| batch.uuid()).collect::<Vec<_>>(),
+        queues: &lanes.iter().map(|lane| lane.queue.as_str()).collect::<Vec<_>>(),
+        kinds: &lanes.iter().map(|lane| lane.kind.as_str()).collect::<Vec<_>>(),
+    };
+    let mut claimed = ClaimedBatches::default();
+    let rows: Vec<(Row, Vec<Uuid>)> = statement.load(connection).await?;
+    for (row, left) in rows {
+        if claimed.tasks.is_empty() {
+            claimed.left = left.into_iter().map(BatchId::from_uuid).collect();
+        }
+        claimed.tasks.push(row.claimed(lanes));
     }
     Ok(claimed)
 }

@@ -14,7 +14,8 @@
 //! - [`inspect`]: one task, pages of tasks; [`overview`]: queues; [`progress`]
 //! - [`retention`]: drop old days
 //!
-//! How processes hear of it: [`wakeup`]. Hints only: lost, late or doubled ones change latency, never results.
+//! How processes hear of it: [`wakeup`], and [`ready`] batches told by name. Hints only: lost, late or doubled ones change latency, never
+//! results.
 
 mod statement;
 
@@ -28,6 +29,7 @@ pub mod mask;
 pub mod overview;
 pub mod progress;
 pub mod promote;
+pub mod ready;
 pub mod requeue;
 pub mod rescue;
 pub mod retention;
@@ -42,5 +44,6 @@ pub use crate::{
     id::{BatchId, TaskId},
     json::Json,
     mask::Mask,
+    ready::ReadyBatch,
     task::{Lane, NewTask, Status},
 };

@@ -3,12 +3,19 @@
 use std::time::Duration;
 
 use diesel::{
-    QueryResult,
-    sql_types::{Array, BigInt, Double, Nullable, Text},
+    QueryResult, Queryable,
+    sql_types::{Array, BigInt, Double, Nullable, SmallInt, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::statement::statement;
+use uuid::Uuid;
+
+use crate::{
+    id::BatchId,
+    ready::ReadyBatch,
+    statement::statement,
+    task::{Lane, Name},
+};
 
 /// Batches moved in one statement.
 const PAGE: i64 = 1000;
@@ -16,7 +23,7 @@ const PAGE: i64 = 1000;
 statement! {
     /// The next time is of what stays, also when others hold it locked: looking again too early costs little. The clock is read in
     /// a subquery, once: a volatile function is no index condition, and the scan would run through all that is not due.
-    struct Promote -> (Array<Text>, BigInt, Nullable<Double>) { page: i64 => BigInt }
+    struct Promote -> (Array<SqlUuid>, Array<Text>, Array<Text>, Array<SmallInt>, Nullable<Double>) { page: i64 => BigInt }
     "WITH due AS (
          DELETE FROM taskrow.scheduled WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM taskrow.scheduled WHERE run_at <= (SELECT clock_timestamp())
@@ -25,32 +32,43 @@ statement! {
      moved AS (
          INSERT INTO taskrow.ready (queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch, mask)
          SELECT queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch, mask FROM due ORDER BY run_at, seq
-         RETURNING queue)
-     SELECT ARRAY(SELECT DISTINCT queue FROM moved),
-            (SELECT count(*) FROM moved),
+         RETURNING batch, queue, kind, rank)
+     SELECT m.batches, m.queues, m.kinds, m.ranks,
             (SELECT extract(epoch FROM run_at - clock_timestamp())::double precision
-             FROM taskrow.scheduled WHERE run_at > (SELECT clock_timestamp()) ORDER BY run_at LIMIT 1)"
+             FROM taskrow.scheduled WHERE run_at > (SELECT clock_timestamp()) ORDER BY run_at LIMIT 1)
+     FROM (SELECT coalesce(array_agg(batch), '{}') AS batches, coalesce(array_agg(queue), '{}') AS queues,
+                  coalesce(array_agg(kind), '{}') AS kinds, coalesce(array_agg(rank), '{}') AS ranks
+           FROM moved) AS m"
+}
+
+#[derive(Queryable)]
+struct Moved {
+    batches: Vec<Uuid>,
+    queues: Vec<String>,
+    kinds: Vec<String>,
+    ranks: Vec<i16>,
+    next_s: Option<f64>,
 }
 
 /// What a pass did.
 #[derive(Debug, Default, PartialEq)]
 pub struct Promoted {
-    /// The queues that have new work.
-    pub queues: Vec<String>,
-    /// Batches moved.
-    pub batches: usize,
+    /// What has become ready.
+    pub ready: Vec<ReadyBatch>,
     /// Until the next one is due; zero when a full page was moved and more may be due now.
     pub next_in: Option<Duration>,
 }
 
 /// Moves what is due, up to a page.
 pub async fn promote(connection: &mut AsyncPgConnection) -> QueryResult<Promoted> {
-    let (queues, batches, next_s): (Vec<String>, i64, Option<f64>) =
-        Promote { page: PAGE }.get_result(connection).await?;
-    let next = next_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
-    Ok(Promoted {
-        queues,
-        batches: batches.unsigned_abs() as usize,
-        next_in: if batches == PAGE { Some(Duration::ZERO) } else { next },
-    })
+    let moved: Moved = Promote { page: PAGE }.get_result(connection).await?;
+    let next = moved.next_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let next_in = if moved.batches.len() == PAGE as usize { Some(Duration::ZERO) } else { next };
+    let lanes = moved.queues.into_iter().zip(moved.kinds);
+    let lane = |(queue, kind)| Some(Lane { queue: Name::new(queue).ok()?, kind: Name::new(kind).ok()? });
+    let ready = moved.batches.into_iter().zip(lanes.map(lane)).zip(moved.ranks);
+    let ready = ready.filter_map(|((batch, lane), rank)| {
+        Some(ReadyBatch { id: BatchId::from_uuid(batch), lane: lane?, priority: -rank })
+    });
+    Ok(Promoted { ready: ready.collect(), next_in })
 }

@@ -123,6 +123,11 @@ impl Submission {
         self.tasks
     }
 
+    /// The batches, each with the options that all its tasks share.
+    pub fn batches(&self) -> impl Iterator<Item = (BatchId, &Options)> {
+        self.batches.iter().map(|batch| batch.id).zip(self.options())
+    }
+
     fn options(&self) -> impl Iterator<Item = &Options> {
         self.batches.iter().map(|batch| &self.tasks[batch.example].options)
     }

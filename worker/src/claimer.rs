@@ -1,9 +1,12 @@
-//! Keeps the buffer filled.
+//! Keeps the buffer filled: with what was delivered, and with what is found in the table.
+//!
+//! With backend `postgres` nothing is ever delivered, and wakeups say when to look. With `redis` a look finds what Redis lost.
 
 use std::{sync::Arc, time::Duration};
 
+use dispatch::{Delivery, Source};
 use queue::{
-    claim::{Claimed, Floors, claim, held},
+    claim::{Claimed, Floors, claim, claim_batches, held},
     requeue::Reason,
     session,
     task::Lane,
@@ -40,49 +43,40 @@ pub(crate) struct Claimer {
     lanes: Vec<Lane>,
     floors: Floors,
     floors_from: Instant,
+    source: Source,
+    /// When to look at the tables again, whatever is heard until then.
+    look_at: Instant,
     recheck_at: Instant,
 }
 
 impl Claimer {
-    pub(crate) fn new(shared: Arc<Shared>, worker: WorkerId) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, worker: WorkerId, source: Source) -> Self {
         let link = shared.database.link(session::VOLATILE.named("claimer"));
         let lanes = shared.lanes.clone();
         let now = Instant::now();
         let recheck_at = now + RECHECK_INTERVAL;
-        Self { shared, worker, link, lanes, floors: Floors::default(), floors_from: now, recheck_at }
+        let floors = Floors::default();
+        let look_at = now + source.head_start();
+        Self { shared, worker, link, lanes, floors, floors_from: now, source, look_at, recheck_at }
     }
 
     /// Claims until `stop`. A claim under way is never abandoned: its tasks would wait for a rescue.
     pub(crate) async fn run(mut self, completed: mpsc::WeakSender<Completed>, stop: CancellationToken) {
         let mut backoff = Backoff::default();
         while !stop.is_cancelled() {
-            let next = match self.look(&completed).await {
-                Ok(next) => {
-                    backoff.reset();
-                    next
-                }
-                Err(error) => {
-                    if !self.shared.readiness.is_missing("postgres") {
-                        warn!(%error, "cannot claim");
-                    }
-                    self.shared.readiness.set("postgres", Err(error.to_string()));
-                    self.recheck_at = Instant::now();
-                    Next::LookIn(backoff.next_wait())
-                }
+            let Err(error) = self.step(&completed, &stop).await else {
+                backoff.reset();
+                continue;
             };
-            match next {
-                Next::Look => {}
-                Next::WaitForRoom => tokio::select! {
-                    () = self.shared.buffer.drained() => {}
-                    () = time::sleep_until(self.recheck_at) => {}
-                    () = stop.cancelled() => {}
-                },
-                // A wakeup that came while we looked is kept by `Notify`, so nothing falls between looking and waiting.
-                Next::LookIn(wait) => tokio::select! {
-                    () = time::sleep(wait) => {}
-                    () = self.shared.wakes.claimer.notified() => {}
-                    () = stop.cancelled() => {}
-                },
+            if !self.shared.readiness.is_missing("postgres") {
+                warn!(%error, "cannot claim");
+            }
+            self.shared.readiness.set("postgres", Err(error.to_string()));
+            (self.look_at, self.recheck_at) = (Instant::now(), Instant::now());
+            tokio::select! {
+                () = backoff.wait() => {}
+                () = self.shared.wakes.claimer.notified() => {}
+                () = stop.cancelled() => {}
             }
         }
         if self.recheck_at <= Instant::now() {
@@ -91,24 +85,79 @@ impl Claimer {
         }
     }
 
-    /// Fills the buffer, if there is room.
-    async fn look(&mut self, completed: &mpsc::WeakSender<Completed>) -> Result<Next, LinkError> {
+    /// Claims once, or waits for a reason to.
+    async fn step(
+        &mut self,
+        completed: &mpsc::WeakSender<Completed>,
+        stop: &CancellationToken,
+    ) -> Result<(), LinkError> {
         if self.recheck_at <= Instant::now() {
             self.recheck(completed).await?;
             self.recheck_at = Instant::now() + jittered(RECHECK_INTERVAL);
         }
         let want = self.want();
         if want == 0 {
-            return Ok(Next::WaitForRoom);
+            tokio::select! {
+                () = self.shared.buffer.drained() => {}
+                () = time::sleep_until(self.recheck_at) => {}
+                () = stop.cancelled() => {}
+            }
+            return Ok(());
         }
+        if self.look_at <= Instant::now() {
+            return self.look(want, completed).await;
+        }
+        let batches = self.shared.prefetch().rows(want);
+        tokio::select! {
+            delivery = self.source.next(batches) => return self.take(delivery, completed).await,
+            // A wakeup that came while we looked is kept by `Notify`, so nothing falls between looking and waiting.
+            () = self.shared.wakes.claimer.notified() => self.look_at = Instant::now(),
+            () = time::sleep_until(self.look_at.min(self.recheck_at)) => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    /// Claims what is first in the table.
+    async fn look(&mut self, want: usize, completed: &mpsc::WeakSender<Completed>) -> Result<(), LinkError> {
         let Claim { tasks, is_dry } = self.claim(want).await?;
+        let waited = tasks.iter().map(|task| task.waited).max().unwrap_or_default();
+        self.buffer(tasks, completed).await;
+        let next_look_in = if is_dry {
+            self.time_to_next_look()
+        } else {
+            self.source.look_again_in(waited, jittered(self.shared.config.poll_interval))
+        };
+        self.look_at = Instant::now() + next_look_in;
+        Ok(())
+    }
+
+    /// Claims what was delivered.
+    async fn take(&mut self, delivery: Delivery, completed: &mpsc::WeakSender<Completed>) -> Result<(), LinkError> {
+        // There was room when it was asked for, and slots have only emptied since; but what is held ahead may have shrunk.
+        let want = self.want().max(1);
+        let Self { link, worker, lanes, .. } = self;
+        let claimed =
+            link.run(async |connection| claim_batches(connection, *worker, want, &delivery.batches, lanes).await).await;
+        match claimed {
+            Ok(claimed) => {
+                self.source.settle(delivery, &claimed).await;
+                self.count(&claimed.tasks);
+                self.buffer(claimed.tasks, completed).await;
+                Ok(())
+            }
+            Err(error) => {
+                self.source.put_back(delivery).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Hands claimed tasks over to the slots.
+    async fn buffer(&self, tasks: Vec<Claimed>, completed: &mpsc::WeakSender<Completed>) {
         self.shared.held.add(&tasks);
         let refused = self.shared.buffer.put(tasks);
         give_back(completed, refused).await;
-        if !is_dry {
-            return Ok(Next::Look);
-        }
-        Ok(Next::LookIn(self.time_to_next_look().min(self.recheck_at.saturating_duration_since(Instant::now()))))
     }
 
     /// Gives back what the database says this worker holds, and this worker does not know of. No claim is under way, so a lease
@@ -174,13 +223,6 @@ impl Claimer {
         }
         batches
     }
-}
-
-/// What to do next.
-enum Next {
-    Look,
-    WaitForRoom,
-    LookIn(Duration),
 }
 
 struct Claim {

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use dispatch::{Dispatch, Publisher};
 use futures_util::FutureExt;
 use queue::{
     session,
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) readiness: Readiness,
     pub(crate) wakes: Arc<Wakes>,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) publisher: Publisher,
     pub(crate) notifier: Notifier,
     pub(crate) reports: Reports,
     pub(crate) buffer: Buffer,
@@ -117,7 +120,9 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
 
     let (claiming, working, writing, living) = (Tasks::new(), Tasks::new(), Tasks::new(), Tasks::new());
     let stop_claiming = stop.child_token();
-    let claimer = Claimer::new(shared.clone(), worker).run(completed.downgrade(), stop_claiming.clone());
+    let (source, reader) = shared.dispatch.source(worker, &shared.lanes);
+    claiming.spawn(part(reader.run(stop_claiming.clone()), fence.clone()));
+    let claimer = Claimer::new(shared.clone(), worker, source).run(completed.downgrade(), stop_claiming.clone());
     claiming.spawn(part(claimer, fence.clone()));
     let slots =
         Arc::new(Slots::new(shared.clone(), running.clone(), completed.clone(), give_up.clone(), fence.clone()));

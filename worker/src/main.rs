@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use dispatch::DispatchArgs;
 use service::{
     database::DatabaseArgs,
     exit::{self, Failure},
@@ -22,6 +23,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     worker: WorkerArgs,
+    #[command(flatten)]
+    dispatch: DispatchArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -52,7 +55,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         return Ok(());
     }
     let config = cli.worker.config()?;
-    let worker = with_builtin_handlers(Worker::builder()).build(config, database);
+    let worker = with_builtin_handlers(Worker::builder()).dispatch(cli.dispatch.dispatch()?).build(config, database);
     let process = Process::bind(worker, cli.worker.bind).await?;
     let stop = shutdown::on_signal(&Tasks::new())?;
     process.run(stop).await

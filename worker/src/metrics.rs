@@ -15,6 +15,17 @@
 //! | `buffered_tasks`, `running_tasks` | | gauges: claimed and waiting; running |
 //! | `slots` | | gauge: tasks it can run at once |
 //! | `listening` | | gauge: 1 while wakeups arrive, 0 while it only polls |
+//!
+//! And in Redis mode:
+//!
+//! | name | labels | what |
+//! |---|---|---|
+//! | `redis_delivered_batches_total` | | batches delivered by Redis |
+//! | `redis_stale_batches_total` | | those of which nothing was ready any more |
+//! | `redis_foreign_entries_total` | | entries that are none of ours: acknowledged and ignored |
+//! | `redis_taken_over_entries_total` | | entries taken over from workers that did not acknowledge them |
+//! | `redis_published_batches_total` | | batches that came due, told through Redis |
+//! | `redis_unpublished_batches_total` | | batches that came due, told by a wakeup instead |
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Duration};
 
@@ -71,8 +82,12 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(lanes: &[Lane], concurrency: u32) -> Self {
+    pub(crate) fn new(lanes: &[Lane], concurrency: u32, dispatch: Option<&dispatch::Metrics>) -> Self {
         let mut registry = Registry::with_prefix("taskrow_worker");
+        if let Some(metrics) = dispatch {
+            metrics.register_publisher("", &mut registry);
+            metrics.register_source("", &mut registry);
+        }
         let claimed = Family::<LaneLabels, Counter>::default();
         let finished = Family::<OutcomeLabels, Counter>::default();
         let retried = Family::<LaneLabels, Counter>::default();

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use queue::{
-    promote::{Promoted, promote},
+    promote::promote,
     rescue::{Rescued, rescue},
     session,
-    task::Name,
     wakeup::Hint,
 };
 use service::{
@@ -33,7 +32,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     loop {
         let worked = async {
             let promoted = link.run(async |connection| promote(connection).await).await?;
-            tell(&shared, &promoted);
+            shared.publisher.publish(promoted.ready);
             if rescue_at <= Instant::now() && !shared.is_beating() {
                 // Frozen or cut off until now, this worker must not be the one who finds itself dead. Its heartbeat comes first.
                 rescue_at = Instant::now() + HEARTBEAT_FIRST;
@@ -66,13 +65,6 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             () = shared.wakes.steward.notified() => {}
             () = stop.cancelled() => return,
         }
-    }
-}
-
-fn tell(shared: &Shared, promoted: &Promoted) {
-    for queue in promoted.queues.iter().filter_map(|queue| Name::new(queue.as_str()).ok()) {
-        shared.wakes.claimer.notify_one();
-        shared.notifier.tell(Hint::Work(queue));
     }
 }
 

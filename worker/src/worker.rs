@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use dispatch::Dispatch;
 use queue::{
     task::{Lane, Name},
     wakeup::{self, Heard, Hint, Notifier},
@@ -30,12 +31,14 @@ const HINTS_LIMIT: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub struct Builder {
     handlers: Handlers,
+    dispatch: Dispatch,
 }
 
 /// Runs tasks until told to stop.
 pub struct Worker {
     config: WorkerConfig,
     database: Database,
+    dispatch: Dispatch,
     handlers: Handlers,
     lanes: Vec<Lane>,
     metrics: Arc<Metrics>,
@@ -54,15 +57,21 @@ impl Builder {
         self
     }
 
+    /// How it learns which tasks to claim; Postgres alone unless told otherwise.
+    #[must_use]
+    pub fn dispatch(self, dispatch: Dispatch) -> Self {
+        Self { dispatch, ..self }
+    }
+
     /// A worker with these handlers.
     pub fn build(self, config: WorkerConfig, database: Database) -> Worker {
         let kinds = self.handlers.keys();
         let of_queue = |queue: &Name| kinds.clone().map(move |kind| (queue.clone(), kind.clone())).collect::<Vec<_>>();
         let lanes: Vec<Lane> =
             config.queues.iter().flat_map(of_queue).map(|(queue, kind)| Lane { queue, kind }).collect();
-        let metrics = Arc::new(Metrics::new(&lanes, config.concurrency));
-        let readiness = Readiness::new(&["postgres", "schema"]);
-        Worker { config, database, handlers: self.handlers, lanes, metrics, readiness }
+        let metrics = Arc::new(Metrics::new(&lanes, config.concurrency, self.dispatch.metrics()));
+        let readiness = Readiness::new(&[&["postgres", "schema"], self.dispatch.dependencies()].concat());
+        Worker { config, database, dispatch: self.dispatch, handlers: self.handlers, lanes, metrics, readiness }
     }
 }
 
@@ -90,6 +99,12 @@ impl Worker {
         let reports = Reports::default();
         let wakes = Arc::new(Wakes::default());
         background.spawn(notifier.clone().run(self.database.clone(), end.clone()));
+        let publisher = {
+            let wakes = wakes.clone();
+            self.dispatch.publisher(notifier.clone()).waking(move || wakes.claimer.notify_one())
+        };
+        background.spawn(publisher.clone().run(end.clone()));
+        background.spawn(self.dispatch.clone().watch(self.readiness.clone(), end.clone()));
         background.spawn(reports.clone().run(self.database.clone(), end.clone()));
         if self.config.wakeups {
             let (wakes, metrics, queues) = (wakes.clone(), self.metrics.clone(), self.config.queues.clone());
@@ -122,6 +137,8 @@ impl Worker {
                 metrics: self.metrics.clone(),
                 readiness: readiness.clone(),
                 wakes: wakes.clone(),
+                dispatch: self.dispatch.clone(),
+                publisher: publisher.clone(),
                 notifier: notifier.clone(),
                 reports: reports.clone(),
                 buffer: Buffer::default(),

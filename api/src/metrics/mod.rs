@@ -15,6 +15,8 @@
 //! | `taskrow_api_flush_duration_seconds` | histogram | | how long that took |
 //! | `taskrow_api_flush_failures_total` | counter | | statements that failed or were not answered |
 //! | `taskrow_api_database_connections` | gauge | state | pooled connections, `busy` and `idle` |
+//! | `taskrow_api_redis_published_batches_total` | counter | | batches told through Redis (Redis mode only) |
+//! | `taskrow_api_redis_unpublished_batches_total` | counter | | batches told by a wakeup instead (Redis mode only) |
 //! | `taskrow_queue_tasks` | gauge | queue, kind, status | open tasks: `queued`, `scheduled`, `processing` |
 //! | `taskrow_queue_oldest_wait_seconds` | gauge | queue | how long the first in line has waited |
 //! | `taskrow_queue_paused` | gauge | queue | 1 while paused |
@@ -32,6 +34,7 @@ mod submit;
 
 use std::{fmt, sync::Arc};
 
+use dispatch::Dispatch;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use service::{probes::RenderMetrics, readiness::Readiness};
 
@@ -58,11 +61,15 @@ impl Metrics {
         store: &Store,
         readiness: &Readiness,
         overview: &OverviewCache,
+        dispatch: &Dispatch,
     ) -> Self {
         let mut registry = Registry::with_prefix("taskrow");
         let http = HttpMetrics::default();
         http.register(&mut registry);
         submit.register(&mut registry);
+        if let Some(metrics) = dispatch.metrics() {
+            metrics.register_publisher("api_", &mut registry);
+        }
         registry.register_collector(Box::new(live::Live::new(submitter, store, readiness)));
         registry.register_collector(Box::new(queues::Queues::new(overview)));
         Self { registry: Arc::new(registry), http, submit, scrapes: Scrapes::default() }

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
+use dispatch::Publisher;
 use queue::{
     session,
     submit::{self, Stored},
-    wakeup::Notifier,
+    wakeup::{Hint, Notifier},
 };
 use service::{
     backoff::Backoff,
@@ -30,6 +31,7 @@ const REFUSED_LIMIT: usize = 3;
 pub struct Flusher {
     shared: Arc<Shared>,
     link: Link,
+    publisher: Publisher,
     notifier: Notifier,
     suspicion: Suspicion,
     metrics: SubmitMetrics,
@@ -51,6 +53,7 @@ impl Flusher {
     pub(crate) fn new(
         submitter: &Submitter,
         database: &Database,
+        publisher: Publisher,
         notifier: Notifier,
         suspicion: Suspicion,
         metrics: SubmitMetrics,
@@ -58,6 +61,7 @@ impl Flusher {
         Self {
             shared: Arc::clone(&submitter.shared),
             link: database.link(session::DURABLE.named("flusher")),
+            publisher,
             notifier,
             suspicion,
             metrics,
@@ -141,9 +145,10 @@ impl Flusher {
 
     fn acknowledge(&self, group: Group, stored: &Stored) {
         let now = Utc::now();
-        let hints = group.hints(stored, now);
-        for hint in hints {
-            self.notifier.tell(hint);
+        let (ready, is_something_later) = group.news(stored, now);
+        self.publisher.publish(ready);
+        if is_something_later {
+            self.notifier.tell(Hint::Schedule);
         }
         group.acknowledge(stored, now);
     }

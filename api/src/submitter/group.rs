@@ -1,13 +1,10 @@
 //! Requests that share a submission.
 
-use std::collections::BTreeSet;
-
 use chrono::{DateTime, Utc};
 use queue::{
-    NewTask, Status, TaskId,
+    BatchId, NewTask, ReadyBatch, Status, TaskId,
     submit::{Stored, Submission},
     task::{Options, Start},
-    wakeup::Hint,
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -76,19 +73,25 @@ impl Group {
         (group(tasks, first), group(rest, second))
     }
 
-    /// Whom to wake once it is stored.
-    pub(super) fn hints(&self, stored: &Stored, now: DateTime<Utc>) -> BTreeSet<Hint> {
-        let hint = |(id, task): (&TaskId, &NewTask)| match status(*id, &task.options, stored, now) {
-            Status::Scheduled => Hint::Schedule,
-            _ => Hint::Work(task.options.lane.queue.clone()),
-        };
-        self.submission.ids().iter().zip(self.submission.tasks()).map(hint).collect()
+    /// What is ready now that it is stored; and whether something is not, but later.
+    pub(super) fn news(&self, stored: &Stored, now: DateTime<Utc>) -> (Vec<ReadyBatch>, bool) {
+        let mut ready = Vec::new();
+        let mut is_something_later = false;
+        for (id, options) in self.submission.batches() {
+            match status(id, options, stored, now) {
+                Status::Scheduled => is_something_later = true,
+                _ => ready.push(ReadyBatch { id, lane: options.lane.clone(), priority: options.priority }),
+            }
+        }
+        (ready, is_something_later)
     }
 
     /// Answers all: stored.
     pub(super) fn acknowledge(self, stored: &Stored, now: DateTime<Utc>) {
-        let accepted =
-            |(id, task): (&TaskId, &NewTask)| Accepted { id: *id, status: status(*id, &task.options, stored, now) };
+        let accepted = |(id, task): (&TaskId, &NewTask)| Accepted {
+            id: *id,
+            status: status(id.batch(), &task.options, stored, now),
+        };
         let mut tasks = self.submission.ids().iter().zip(self.submission.tasks()).map(accepted);
         for reply in self.replies {
             let accepted = tasks.by_ref().take(reply.tasks).collect();
@@ -106,9 +109,9 @@ impl Group {
 }
 
 /// The database said which batches were not due. When it had stored them before, nobody remembers, and our clock has to do.
-fn status(id: TaskId, options: &Options, stored: &Stored, now: DateTime<Utc>) -> Status {
+fn status(batch: BatchId, options: &Options, stored: &Stored, now: DateTime<Utc>) -> Status {
     let is_later = match (stored, options.start) {
-        (Stored::Now(later), _) => later.contains(&id.batch()),
+        (Stored::Now(later), _) => later.contains(&batch),
         (Stored::Before, Start::Now) => false,
         (Stored::Before, Start::After(_)) => true,
         (Stored::Before, Start::At(time)) => time > now,
@@ -153,7 +156,9 @@ mod tests {
         let (two, answer_two) = request(vec![task("a", Start::Now)]);
         let group = Group::new(vec![one, two]);
         let all = group.submission.ids().to_vec();
-        assert_eq!(group.hints(&Stored::Now(HashSet::new()), Utc::now()).len(), 2);
+        let (ready, is_something_later) = group.news(&Stored::Now(HashSet::new()), Utc::now());
+        let queues: Vec<_> = ready.iter().map(|batch| (batch.id, batch.lane.queue.as_str())).collect();
+        assert_eq!((queues, is_something_later), (vec![(all[0].batch(), "a"), (all[1].batch(), "b")], false));
         group.acknowledge(&Stored::Now(HashSet::new()), Utc::now());
         assert_eq!([ids(answer_one), ids(answer_two)].concat(), all);
         assert_eq!(all[0].batch(), all[2].batch(), "requests share a batch");
@@ -181,12 +186,12 @@ mod tests {
         let group = Group::new(vec![request(vec![task("q", Start::Now), later.clone()]).0]);
         let [_, scheduled] = *group.submission.ids() else { panic!("two tasks") };
         let stored = Stored::Now(HashSet::from([scheduled.batch()]));
-        assert_eq!(status(scheduled, &later.options, &stored, now), Status::Scheduled);
-        assert_eq!(status(scheduled, &later.options, &Stored::Now(HashSet::new()), now), Status::Queued);
-        assert_eq!(status(scheduled, &later.options, &Stored::Before, now), Status::Scheduled);
+        assert_eq!(status(scheduled.batch(), &later.options, &stored, now), Status::Scheduled);
+        assert_eq!(status(scheduled.batch(), &later.options, &Stored::Now(HashSet::new()), now), Status::Queued);
+        assert_eq!(status(scheduled.batch(), &later.options, &Stored::Before, now), Status::Scheduled);
         let at = |time| Options { start: Start::At(time), ..later.options.clone() };
-        assert_eq!(status(scheduled, &at(now), &Stored::Before, now), Status::Queued);
-        let queue = later.options.lane.queue;
-        assert_eq!(group.hints(&stored, now), BTreeSet::from([Hint::Work(queue), Hint::Schedule]));
+        assert_eq!(status(scheduled.batch(), &at(now), &Stored::Before, now), Status::Queued);
+        let (ready, is_something_later) = group.news(&stored, now);
+        assert_eq!((ready.len(), is_something_later), (1, true));
     }
 }

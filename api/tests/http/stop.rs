@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::Api;
+use dispatch::Dispatch;
 
 use crate::support::{App, Setup, TestDb, eventually};
 
@@ -49,7 +50,7 @@ async fn a_taken_port_is_told() {
     let app = App::start().await;
     let mut args = api::ApiArgs::default();
     args.http.bind = app.address;
-    let failure = Api::bind(args, TestDb::at(app.database.url())).await.unwrap_err().to_string();
+    let failure = Api::bind(args, TestDb::at(app.database.url()), Dispatch::default()).await.unwrap_err().to_string();
     let port = app.address.port();
     assert_eq!(
         failure,
@@ -62,6 +63,7 @@ async fn a_bad_configuration_opens_no_port() {
     let mut args = api::ApiArgs::default();
     args.http.bind = ([127, 0, 0, 1], 0).into();
     args.submit.flushers = 0;
-    let failure = Api::bind(args, TestDb::at("postgresql://nobody@127.0.0.1:1/none")).await.unwrap_err();
+    let failure =
+        Api::bind(args, TestDb::at("postgresql://nobody@127.0.0.1:1/none"), Dispatch::default()).await.unwrap_err();
     assert_eq!(failure.to_string(), "API_FLUSHERS must be above zero");
 }

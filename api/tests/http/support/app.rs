@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use api::{Api, ApiArgs};
+use dispatch::Dispatch;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use service::{exit::Failure, tasks::Tasks};
@@ -78,7 +79,7 @@ impl Setup {
             None => TestDb::migrated().await,
         };
         let url = self.url.unwrap_or_else(|| database.url().to_owned());
-        let api = Api::bind(self.args, TestDb::at(&url)).await.unwrap();
+        let api = Api::bind(self.args, TestDb::at(&url), Dispatch::default()).await.unwrap();
         let address = api.local_addr();
         let stop = CancellationToken::new();
         let running = Tasks::new().spawn(api.run(stop.clone()));

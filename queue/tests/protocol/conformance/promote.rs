@@ -17,7 +17,7 @@ specifications![
     nothing_scheduled_is_nothing_to_wait_for,
     what_was_due_first_runs_first,
     burnt_attempts_are_kept,
-    the_queues_with_new_work_are_told,
+    the_batches_that_became_ready_are_told,
     more_than_a_page_moves_page_by_page,
 ];
 
@@ -26,13 +26,13 @@ async fn only_what_is_due_moves(queue: &mut Harness) {
     queue.let_due().await;
     let later = queue.submit_one(task().after(Duration::from_secs(600))).await;
     let promoted = queue.promote().await;
-    assert_eq!((promoted.batches, promoted.queues), (1, vec!["default".to_owned()]));
+    assert_eq!(promoted.ready.iter().map(|batch| batch.lane.queue.as_str()).collect::<Vec<_>>(), ["default"]);
     let next = promoted.next_in.unwrap();
     assert!(next > Duration::from_secs(500) && next <= Duration::from_secs(600), "{next:?}");
     assert_eq!(queue.stand(due).await, (Status::Queued, 0));
     assert_eq!(queue.stand(later).await, (Status::Scheduled, 0));
     let again = queue.promote().await;
-    assert_eq!((again.batches, again.queues.len()), (0, 0));
+    assert_eq!(again.ready, []);
     assert!(again.next_in.is_some());
 }
 
@@ -68,16 +68,19 @@ async fn burnt_attempts_are_kept(queue: &mut Harness) {
     }
 }
 
-async fn the_queues_with_new_work_are_told(queue: &mut Harness) {
-    for name in ["a", "b", "b"] {
-        queue.submit_one(task().lane(name, "echo").after(Duration::from_secs(1))).await;
+async fn the_batches_that_became_ready_are_told(queue: &mut Harness) {
+    let mut expected = Vec::new();
+    for (name, priority) in [("a", 0), ("b", -7), ("b", 100)] {
+        let id = queue.submit_one(task().lane(name, "echo").priority(priority).after(Duration::from_secs(1))).await;
+        expected.push((id.batch(), name.to_owned(), priority));
     }
     queue.submit_one(task().lane("c", "echo").after(Duration::from_secs(3600))).await;
     sql::run(&mut queue.durable, "UPDATE taskrow.scheduled SET run_at = clock_timestamp() WHERE queue <> 'c'").await;
-    let mut promoted = queue.promote().await;
-    promoted.queues.sort();
-    assert_eq!(promoted.queues, ["a", "b"]);
-    assert_eq!(promoted.batches, 3);
+    let ready = queue.promote().await.ready;
+    let mut ready: Vec<_> =
+        ready.into_iter().map(|batch| (batch.id, batch.lane.queue.to_string(), batch.priority)).collect();
+    ready.sort_unstable();
+    assert_eq!(ready, expected);
 }
 
 async fn more_than_a_page_moves_page_by_page(queue: &mut Harness) {
@@ -86,7 +89,7 @@ async fn more_than_a_page_moves_page_by_page(queue: &mut Harness) {
     let mut passes = Vec::new();
     loop {
         let promoted = queue.promote().await;
-        passes.push(promoted.batches);
+        passes.push(promoted.ready.len());
         if promoted.next_in != Some(Duration::ZERO) {
             assert_eq!(promoted.next_in, None);
             break;

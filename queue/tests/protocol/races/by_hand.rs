@@ -119,7 +119,7 @@ async fn promotion_by_several_moves_each_batch_once() {
             let mut moved = 0;
             loop {
                 let promoted = promote(&mut connection).await.unwrap();
-                moved += promoted.batches;
+                moved += promoted.ready.len();
                 if promoted.next_in != Some(Duration::ZERO) {
                     return moved;
                 }
@@ -128,7 +128,7 @@ async fn promotion_by_several_moves_each_batch_once() {
     }
     let mut moved: usize = promoters.join_all().await.into_iter().sum();
     // A promoter passes by what another one holds, and the other one may stop at a page.
-    moved += queue.promote().await.batches;
+    moved += queue.promote().await.ready.len();
     assert_eq!(moved, 3000);
     queue.check_invariants().await;
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.ready").await, 3000);
@@ -142,9 +142,9 @@ async fn promotion_passes_by_what_somebody_holds() {
     queue.let_due().await;
     let first = format!("SELECT FROM taskrow.scheduled WHERE batch = '{}' FOR UPDATE", all[0].batch().uuid());
     let gate = Gate::shut(&queue, &first).await;
-    assert_eq!(queue.promote().await.batches, 2);
+    assert_eq!(queue.promote().await.ready.len(), 2);
     gate.open().await;
-    assert_eq!(queue.promote().await.batches, 1);
+    assert_eq!(queue.promote().await.ready.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

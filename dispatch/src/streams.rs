@@ -1,0 +1,114 @@
+//! Names and entries of streams.
+//!
+//! A lane has three streams, by urgency: Redis keeps the order in which entries came, and urgent ones must not wait behind others. `#` is in no
+//! name of a queue or kind, so different lanes never share a stream.
+//!
+//! An entry has one field, `batch`, the batch's id. Whatever else it says is ignored, so that later releases may say more.
+
+use queue::{BatchId, ReadyBatch, task::Lane};
+use redis::{Value, streams::StreamId};
+use uuid::Uuid;
+
+/// The consumer group of each stream; a worker is a consumer in it.
+pub(crate) const GROUP: &str = "workers";
+/// Longest a stream gets, roughly; older entries are dropped, and found by polling.
+pub(crate) const LENGTH_LIMIT: usize = 100_000;
+/// How long a stream that nobody writes to or reads from stays, in seconds.
+pub(crate) const TTL_S: i64 = 24 * 3600;
+/// The field of an entry.
+pub(crate) const FIELD: &str = "batch";
+
+/// How soon a batch is wanted, as far as Redis tells priorities apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Urgency {
+    /// Priority above 0.
+    High,
+    /// Priority 0.
+    Normal,
+    /// Priority below 0.
+    Low,
+}
+
+impl Urgency {
+    /// Most urgent first.
+    pub(crate) const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Of a priority.
+    pub(crate) fn of(priority: i16) -> Self {
+        match priority {
+            1.. => Self::High,
+            0 => Self::Normal,
+            _ => Self::Low,
+        }
+    }
+}
+
+/// The key of a lane's stream.
+pub(crate) fn key(lane: &Lane, urgency: Urgency) -> String {
+    let suffix = match urgency {
+        Urgency::High => "#high",
+        Urgency::Normal => "",
+        Urgency::Low => "#low",
+    };
+    format!("taskrow:{}#{}{suffix}", lane.queue, lane.kind)
+}
+
+/// The key of the stream that tells of a batch.
+pub(crate) fn key_of(batch: &ReadyBatch) -> String {
+    key(&batch.lane, Urgency::of(batch.priority))
+}
+
+/// The batch that an entry tells of; none: it is none of ours.
+pub(crate) fn batch_of(entry: &StreamId) -> Option<BatchId> {
+    let text = match entry.map.get(FIELD)? {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
+        Value::SimpleString(text) => text.as_str(),
+        _ => return None,
+    };
+    let id = Uuid::try_parse(text).ok()?;
+    let batch = BatchId::from_uuid(id);
+    (batch.uuid() == id).then_some(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use queue::task::Name;
+
+    use super::*;
+
+    fn lane(queue: &str, kind: &str) -> Lane {
+        Lane { queue: Name::new(queue).unwrap(), kind: Name::new(kind).unwrap() }
+    }
+
+    fn entry(field: &str, value: &str) -> StreamId {
+        let mut entry = StreamId::default();
+        entry.map.insert(field.to_owned(), Value::BulkString(value.as_bytes().to_vec()));
+        entry
+    }
+
+    #[test]
+    fn lanes_and_urgencies_have_streams_of_their_own() {
+        let keys = [
+            key(&lane("a", "b"), Urgency::Normal),
+            key(&lane("a", "b"), Urgency::of(1)),
+            key(&lane("a", "b"), Urgency::of(-1)),
+            key(&lane("a:b", "c"), Urgency::of(0)),
+            key(&lane("a", "b:c"), Urgency::of(0)),
+        ];
+        assert_eq!(keys, ["taskrow:a#b", "taskrow:a#b#high", "taskrow:a#b#low", "taskrow:a:b#c", "taskrow:a#b:c"]);
+    }
+
+    #[test]
+    fn entries_of_others_tell_of_nothing() {
+        let batch = BatchId::new();
+        let text = batch.uuid().to_string();
+        assert_eq!(batch_of(&entry("batch", &text)), Some(batch));
+        let task = batch.task(7).uuid().to_string();
+        for (field, value) in
+            [("batch", ""), ("batch", "nonsense"), ("batch", "\u{0}"), ("job", &text), ("batch", task.as_str())]
+        {
+            assert_eq!(batch_of(&entry(field, value)), None, "{field} {value}");
+        }
+        assert_eq!(batch_of(&StreamId::default()), None);
+    }
+}
