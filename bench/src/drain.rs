@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use dispatch::Backend;
 use queue::{
-    Json, Lane, NewTask,
+    Json, Lane, NewTask, ReadyBatch,
     submit::{Submission, store},
     task::{DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, Name, Options, Start},
 };
@@ -18,11 +19,11 @@ const LOAD_PAGE: usize = 4096;
 /// Longest that a run may take.
 const LIMIT: Duration = Duration::from_secs(300);
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Args {
     /// Tasks to drain.
     #[arg(long, default_value_t = 100_000)]
-    tasks: usize,
+    pub(crate) tasks: usize,
     /// Worker processes.
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -32,10 +33,20 @@ pub(crate) struct Args {
     /// Size of each payload, in bytes.
     #[arg(long, default_value_t = 17)]
     payload_bytes: usize,
+    /// How workers learn which tasks to claim.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+}
+
+impl Args {
+    /// The same with another backend.
+    pub(crate) fn on(&self, backend: Backend) -> Self {
+        Self { backend, ..self.clone() }
+    }
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
-    let mut bench = Bench::start().await?;
+    let mut bench = Bench::start(args.backend).await?;
     let at_start = bench.counters().await?;
     let loading = Instant::now();
     load(&mut bench, args.tasks, args.payload_bytes).await?;
@@ -43,6 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
     bench.run("ANALYZE").await?;
     bench.run("CHECKPOINT").await?;
     let before = bench.counters().await?;
+    let cpu_before = bench.postgres_cpu_s();
 
     let mut workers = Vec::new();
     let draining = Instant::now();
@@ -65,6 +77,8 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
     }
     let started_s = first.unwrap_or_default().as_secs_f64();
     let drain_s = draining.elapsed().as_secs_f64();
+    let postgres_cpu_s = bench.postgres_cpu_s() - cpu_before;
+    let worker_cpu_s: f64 = workers.iter().map(|worker| machine::cpu_s(worker.0.id())).sum();
     let rss: Vec<f64> = workers.iter().map(|worker| machine::rss_mb(&worker.0)).collect();
     let done = bench.number("SELECT count(*) FROM taskrow.outcomes WHERE status = 1 AND result IS NOT NULL").await?;
     if done != args.tasks as i64 {
@@ -78,6 +92,7 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
     Ok(json!({
         "scenario": "drain",
         "machine": machine::facts(&bench),
+        "backend": bench.backend(),
         "tasks": args.tasks,
         "workers": args.workers,
         "concurrency": args.concurrency,
@@ -87,6 +102,8 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
         "wal_bytes_per_task_submit": (before.wal - at_start.wal) as f64 / tasks,
         "wal_bytes_per_task_run": (after.wal - before.wal) as f64 / tasks,
         "dead_rows_per_task": (after.dead - before.dead) as f64 / tasks,
+        "postgres_cpu_us_per_task": postgres_cpu_s * 1e6 / tasks,
+        "worker_cpu_us_per_task": worker_cpu_s * 1e6 / tasks,
         "worker_rss_mb": rss,
     }))
 }
@@ -110,6 +127,9 @@ async fn load(bench: &mut Bench, tasks: usize, payload_bytes: usize) -> Result<(
         let page = left.min(LOAD_PAGE);
         let submission = Submission::new(vec![task.clone(); page]);
         bench.link.run(async |connection| store(connection, &submission).await).await.map_err(Failure::software)?;
+        let ready =
+            submission.batches().map(|(id, options)| ReadyBatch { id, lane: options.lane.clone(), priority: 0 });
+        bench.publish(ready.collect()).await?;
         left -= page;
     }
     Ok(())

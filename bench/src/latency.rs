@@ -9,7 +9,7 @@ use std::{
 };
 
 use api::{Api, ApiArgs};
-use dispatch::Dispatch;
+use dispatch::Backend;
 use serde_json::{Value, json};
 use service::{exit::Failure, tasks::Tasks};
 use tokio::time::{self, Instant};
@@ -29,22 +29,25 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Args {
     /// Tasks to time.
     #[arg(long, default_value_t = 1000)]
-    tasks: usize,
+    pub(crate) tasks: usize,
     /// Pause between two tasks, in milliseconds.
     #[arg(long, default_value_t = 20)]
-    pause_ms: u64,
+    pub(crate) pause_ms: u64,
+    /// How workers learn which tasks to claim.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: Backend,
 }
 
 type Starts = Arc<Mutex<HashMap<u64, Instant>>>;
 
 pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
-    let bench = Bench::start().await?;
+    let mut bench = Bench::start(args.backend).await?;
     let stop = CancellationToken::new();
     let running = Tasks::new();
     let mut settings = ApiArgs::default();
     settings.http.bind = ([127, 0, 0, 1], 0).into();
     settings.drain.drain_delay = Duration::ZERO.into();
-    let api = Api::bind(settings, bench.database.clone(), Dispatch::default()).await?;
+    let api = Api::bind(settings, bench.database.clone(), bench.dispatch.clone()).await?;
     let address = api.local_addr();
     running.spawn(api.run(stop.clone()));
     let starts = Starts::default();
@@ -52,13 +55,15 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
         let starts = starts.clone();
         move |task: Context| note_start(starts.clone(), task)
     };
-    let worker = Worker::builder().handler("bench", handler).build(WorkerConfig::default(), bench.database.clone());
+    let builder = Worker::builder().handler("bench", handler).dispatch(bench.dispatch.clone());
+    let worker = builder.build(WorkerConfig::default(), bench.database.clone());
     running.spawn(worker.run(stop.clone()));
 
     let client = reqwest::Client::new();
     wait_until_ready(&client, &format!("http://{address}/ready")).await?;
     let url = format!("http://{address}/tasks?kind=bench");
     let (mut to_start, mut to_answer) = (Vec::new(), Vec::new());
+    let (before, cpu_before) = (bench.counters().await?, bench.postgres_cpu_s());
     for number in 0..(WARM_UP + args.tasks) as u64 {
         time::sleep(Duration::from_millis(args.pause_ms)).await;
         let sent = Instant::now();
@@ -71,6 +76,8 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
             to_answer.push(answered.as_secs_f64() * 1e3);
         }
     }
+    let (after, cpu_after) = (bench.counters().await?, bench.postgres_cpu_s());
+    let tasks = (WARM_UP + args.tasks) as f64;
     stop.cancel();
     running.finish(LIMIT).await;
     to_start.sort_by(f64::total_cmp);
@@ -78,12 +85,15 @@ pub(crate) async fn run(args: Args) -> Result<Value, Failure> {
     Ok(json!({
         "scenario": "latency",
         "machine": machine::facts(&bench),
+        "backend": bench.backend(),
         "tasks": args.tasks,
         "pause_ms": args.pause_ms,
         "answer_p50_ms": percentile(&to_answer, 0.5),
         "answer_p99_ms": percentile(&to_answer, 0.99),
         "start_p50_ms": percentile(&to_start, 0.5),
         "start_p99_ms": percentile(&to_start, 0.99),
+        "wal_bytes_per_task": (after.wal - before.wal) as f64 / tasks,
+        "postgres_cpu_us_per_task": (cpu_after - cpu_before) * 1e6 / tasks,
     }))
 }
 

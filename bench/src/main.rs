@@ -1,8 +1,9 @@
 //! Measures Taskrow on this machine, with real processes against a private Postgres that is as durable as in production.
 //!
-//! `cargo run --release -p bench -- drain`, `.. latency`. Every scenario prints its figures as JSON, with the facts that they
+//! `cargo run --release -p bench -- drain`, `.. latency`, `.. backends`. Every scenario prints its figures as JSON, with the facts that they
 //! depend on: cores, Postgres version and settings.
 
+mod backends;
 mod drain;
 mod latency;
 mod machine;
@@ -26,6 +27,8 @@ enum Scenario {
     Drain(drain::Args),
     /// An idle system and one task at a time: from the POST being sent to the handler's start, and to the outcome.
     Latency(latency::Args),
+    /// Drain and latency with each queue backend in turns: medians of both.
+    Backends(backends::Args),
 }
 
 #[tokio::main]
@@ -37,6 +40,7 @@ async fn main() -> ExitCode {
     let figures = match cli.scenario {
         Scenario::Drain(args) => drain::run(args).await,
         Scenario::Latency(args) => latency::run(args).await,
+        Scenario::Backends(args) => backends::run(args).await,
     };
     exit::report_result(figures.and_then(|figures| print(&figures)))
 }

@@ -8,12 +8,19 @@ use std::{
 
 use diesel::{QueryableByName, sql_query, sql_types::BigInt};
 use diesel_async::RunQueryDsl;
+use dispatch::{Backend, Dispatch, DispatchArgs};
 use local_pg::{Installation, Server};
+use queue::{ReadyBatch, wakeup::Notifier};
 use schema::migrate;
 use service::{
     database::{Database, Link, Session},
     exit::Failure,
+    tasks::Tasks,
 };
+use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
+
+use crate::machine;
 
 /// As durable as in production.
 const SETTINGS: [(&str, &str); 4] =
@@ -22,9 +29,11 @@ const SETTINGS: [(&str, &str); 4] =
 const SESSION: Session =
     Session { purpose: "bench", settings: &[], statement_timeout: Duration::from_secs(120), direct: true };
 
-/// A migrated database on a server of its own.
+/// A migrated database on a server of its own, and a Redis if that is the backend.
 pub(crate) struct Bench {
     server: Server,
+    redis: Option<local_redis::Server>,
+    pub(crate) dispatch: Dispatch,
     pub(crate) database: Database,
     pub(crate) url: String,
     pub(crate) link: Link,
@@ -51,16 +60,45 @@ struct Number {
 }
 
 impl Bench {
-    pub(crate) async fn start() -> Result<Self, Failure> {
+    pub(crate) async fn start(backend: Backend) -> Result<Self, Failure> {
         let installation = Installation::find().map_err(Failure::unavailable)?;
-        let server = tokio::task::block_in_place(|| Server::throwaway(&installation, &SETTINGS))
-            .map_err(Failure::unavailable)?;
+        let server = block_in_place(|| Server::throwaway(&installation, &SETTINGS)).map_err(Failure::unavailable)?;
         server.create_database("app").await.map_err(Failure::unavailable)?;
         let url = server.url("app");
         let database = Database::from_url(&url, "bench")?;
         migrate::up(&database, 7, Duration::from_secs(30)).await.map_err(Failure::unavailable)?;
         let link = database.link(SESSION);
-        Ok(Self { server, database, url, link })
+        let redis = match backend {
+            Backend::Postgres => None,
+            Backend::Redis => Some(block_in_place(local_redis::Server::start).map_err(Failure::unavailable)?),
+        };
+        let redis_addr = redis.as_ref().map(local_redis::Server::address);
+        let dispatch = DispatchArgs { queue_backend: backend, redis_addr, ..DispatchArgs::default() }.dispatch()?;
+        Ok(Self { server, redis, dispatch, database, url, link })
+    }
+
+    pub(crate) fn backend(&self) -> &'static str {
+        if self.redis.is_some() { "redis" } else { "postgres" }
+    }
+
+    /// Tells of batches, and waits until they are told.
+    pub(crate) async fn publish(&self, ready: Vec<ReadyBatch>) -> Result<(), Failure> {
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let publisher = self.dispatch.publisher(Notifier::default());
+        publisher.publish(ready);
+        // What was published before the stop is told.
+        stop.cancel();
+        tasks.spawn(publisher.run(stop));
+        if tasks.finish(Duration::from_secs(10)).await {
+            Ok(())
+        } else {
+            Err(Failure::software("Redis takes too long"))
+        }
+    }
+
+    /// Processor time of all of Postgres until now, in seconds.
+    pub(crate) fn postgres_cpu_s(&self) -> f64 {
+        self.server.pid().map_or(0.0, machine::family_cpu_s)
     }
 
     pub(crate) fn version(&self) -> &str {
@@ -99,6 +137,8 @@ impl Bench {
     pub(crate) fn spawn(&self, name: &str, environment: &[(&str, String)]) -> Result<Process, Failure> {
         let child = Command::new(binary(name)?)
             .env("DATABASE_URL", &self.url)
+            .env("QUEUE_BACKEND", self.backend())
+            .env("REDIS_ADDR", self.redis.as_ref().map(local_redis::Server::address).unwrap_or_default())
             .envs(environment.iter().map(|(key, value)| (*key, value.as_str())))
             .stdout(Stdio::null())
             .spawn()

@@ -239,7 +239,7 @@ async fn prepare(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<
         let made: Result<(), RedisError> = connection.xgroup_create_mkstream(key, GROUP, "0").await;
         match made {
             Err(error) if error.code() != Some("BUSYGROUP") => return Err(error),
-            _ => {}
+            _ => connection.expire(key, TTL_S).await?,
         }
     }
     Ok(())

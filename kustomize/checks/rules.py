@@ -15,8 +15,6 @@ VERSIONS = {
 }
 # What an installation finds or makes itself; docs/operations.md names each.
 EXTERNAL_SECRETS = {"postgres-auth": {"password", "username"}, "postgres-ca": {"ca.crt"}, "api-tls": set()}
-# Read from issue 4 on; until then ignored.
-PENDING_VARIABLES = {"QUEUE_BACKEND", "REDIS_ADDR"}
 IMAGES = {"ghcr.io/your-org/mini-api", "ghcr.io/your-org/mini-worker", "postgres", "redis"}
 # What the processes may need after their budgets to write the last things: api/src/api.rs, worker/src/finisher.rs.
 API_LAST_WRITES = 5
@@ -389,7 +387,7 @@ def reachable(objects, host):
 @rule
 def variables(objects):
     """Every variable that our pods get is one that is documented; dev/tests/docs.rs compares documents and code."""
-    known = documented_variables() | PENDING_VARIABLES
+    known = documented_variables()
     for pod in ours(objects):
         for container in pod.containers():
             for entry in container.get("env") or []:
@@ -423,6 +421,9 @@ def scaling(objects):
                 yield f"{label(thing)}: asks for {queues}, its workers take from {wanted}"
             if query and ("taskrow.leases" not in query or "taskrow.ready" not in query):
                 yield f"{label(thing)}: must count queued and running tasks"
+            stream = trigger["metadata"].get("stream")
+            if stream and re.fullmatch(r"taskrow:([^#]+)#[^#]+(#high|#low)?", stream) is None:
+                yield f"{label(thing)}: {stream} is no stream of dispatch/src/streams.rs"
     if len(owned) != len(set(owned)):
         yield f"several scale one Deployment: {owned}"
     for thing in of_kind(objects, "Deployment"):
