@@ -34,6 +34,7 @@ use crate::{
     heartbeat,
     held::Held,
     metrics::Metrics,
+    partitioner,
     prefetch::Prefetch,
     progress::Reports,
     running::Running,
@@ -142,6 +143,7 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
     );
     living.spawn(part(heartbeat, fence.clone()));
     living.spawn(part(steward::run(shared.clone(), end_of_life.clone()), fence.clone()));
+    living.spawn(part(partitioner::run(shared.clone(), end_of_life.clone()), fence.clone()));
     living.spawn(part(stall::run(shared.clone(), completed.downgrade(), end_of_life.clone()), fence.clone()));
 
     tokio::select! {

@@ -39,6 +39,7 @@ mod finisher;
 mod heartbeat;
 mod held;
 mod incarnation;
+mod partitioner;
 mod prefetch;
 mod process;
 mod progress;
