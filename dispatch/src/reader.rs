@@ -28,7 +28,7 @@ use crate::{
     metrics::Metrics,
     publisher::append,
     source::{Command, Delivery, SharedState, StreamState},
-    streams::{GROUP, TTL_S, Urgency, batch_of, key},
+    streams::{Class, GROUP, TTL_S, batch_of, key},
 };
 
 /// How long a read waits at the server. Also bounds how late a lost connection is noticed.
@@ -61,10 +61,10 @@ struct Work {
     has_warned_of_foreign: bool,
 }
 
-/// The streams of a worker's lanes, most urgent first.
+/// The streams of a worker's lanes, class by class.
 struct Keys {
     all: Vec<String>,
-    /// How many of one urgency there are.
+    /// How many of one class there are.
     lanes: usize,
 }
 
@@ -82,7 +82,7 @@ impl Reader {
         state: SharedState,
         metrics: Metrics,
     ) -> Self {
-        let all = Urgency::ALL.iter().flat_map(|urgency| lanes.iter().map(|lane| key(lane, *urgency))).collect();
+        let all = Class::ALL.iter().flat_map(|class| lanes.iter().map(|lane| key(lane, *class))).collect();
         Self(Some(Work {
             link: redis.link(),
             consumer: format!("worker-{}", worker.0),
@@ -223,8 +223,10 @@ impl Keys {
         self.all.iter().position(|known| known == key)
     }
 
-    fn of_urgency(&self, urgency: usize) -> &[String] {
-        &self.all[urgency * self.lanes..(urgency + 1) * self.lanes]
+    /// The number of the stream for rests of another one.
+    fn rest_of(&self, number: usize) -> usize {
+        let (class, lane) = (number / self.lanes, number % self.lanes);
+        (class - class % 2) * self.lanes + lane
     }
 
     fn sort(&self, reply: StreamReadReply) -> Vec<(usize, Vec<StreamId>)> {
@@ -257,7 +259,7 @@ async fn pending(
     Ok(keys.sort(reply.unwrap_or_default()))
 }
 
-/// Up to about `count` new entries, the most urgent ones first; waits for one if there is none.
+/// Up to about `count` new entries, class by class; waits for one if there is none.
 async fn read(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
@@ -265,31 +267,39 @@ async fn read(
     count: usize,
     state: &SharedState,
 ) -> Result<Vec<(usize, Vec<StreamId>)>, RedisError> {
-    let options = |count: usize| {
-        // The limit is per stream.
-        StreamReadOptions::default().group(GROUP, consumer).count(count.div_ceil(keys.lanes).max(1))
-    };
+    // What was claimed is deleted, so a stream that is not empty has something new, or something that is about to be claimed.
+    let mut lengths = Pipeline::new();
+    for key in &keys.all {
+        lengths.xlen(key);
+    }
+    let lengths: Vec<usize> = lengths.query_async(connection).await?;
     let mut found = Vec::new();
-    let mut left = count;
-    for urgency in 0..Urgency::ALL.len() {
-        let of_urgency = keys.of_urgency(urgency);
-        let ids = vec![">"; of_urgency.len()];
-        let reply: Option<StreamReadReply> = connection.xread_options(of_urgency, &ids, &options(left)).await?;
+    let mut left = count.max(1);
+    for (class, lengths) in keys.all.chunks(keys.lanes).zip(lengths.chunks(keys.lanes)) {
+        let filled: Vec<_> = class.iter().zip(lengths).filter(|(_, length)| **length > 0).map(|(key, _)| key).collect();
+        if filled.is_empty() || left == 0 {
+            continue;
+        }
+        let options = options(consumer, left, filled.len());
+        let reply: Option<StreamReadReply> =
+            connection.xread_options(&filled, &vec![">"; filled.len()], &options).await?;
         let entries = keys.sort(reply.unwrap_or_default());
         left = left.saturating_sub(entries.iter().map(|(_, entries)| entries.len()).sum());
         found.extend(entries);
-        if left == 0 {
-            break;
-        }
     }
     if !found.is_empty() {
         return Ok(found);
     }
     state.set(StreamState::Empty);
-    let ids = vec![">"; keys.all.len()];
-    let blocking = options(count).block(BLOCK.as_millis() as usize);
-    let reply: Option<StreamReadReply> = connection.xread_options(&keys.all, &ids, &blocking).await?;
+    let blocking = options(consumer, count, keys.lanes).block(BLOCK.as_millis() as usize);
+    let reply: Option<StreamReadReply> =
+        connection.xread_options(&keys.all, &vec![">"; keys.all.len()], &blocking).await?;
     Ok(keys.sort(reply.unwrap_or_default()))
+}
+
+/// For about `count` entries of so many streams: the limit is per stream.
+fn options(consumer: &str, count: usize, streams: usize) -> StreamReadOptions {
+    StreamReadOptions::default().group(GROUP, consumer).count(count.div_ceil(streams.max(1)).max(1))
 }
 
 /// Takes over what dead consumers did not acknowledge, removes consumers that are gone, and keeps the streams from expiring.
@@ -325,7 +335,7 @@ fn settle(keys: &Keys, delivery: &Delivery, left: &BTreeSet<BatchId>) -> Pipelin
     let mut pipeline = Pipeline::new();
     let mut left = left.clone();
     for (stream, entries) in &delivery.entries {
-        let key = &keys.all[*stream];
+        let key = &keys.all[keys.rest_of(*stream)];
         for batch in entries.iter().filter_map(|(_, batch)| *batch) {
             if left.remove(&batch) {
                 append(&mut pipeline, key, batch);

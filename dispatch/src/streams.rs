@@ -1,7 +1,8 @@
 //! Names and entries of streams.
 //!
-//! A lane has three streams, by urgency: Redis keeps the order in which entries came, and urgent ones must not wait behind others. `#` is in no
-//! name of a queue or kind, so different lanes never share a stream.
+//! Redis keeps the order in which entries came. Urgent ones must not wait behind others, so a lane has a stream for each [`Urgency`]; and the
+//! rest of a batch that was split, or did not fit, must not wait behind what came after it, so each of these has another one for rests, which is
+//! read first. `#` is in no name of a queue or kind, so different lanes never share a stream.
 //!
 //! An entry has one field, `batch`, the batch's id. Whatever else it says is ignored, so that later releases may say more.
 
@@ -19,7 +20,7 @@ pub(crate) const TTL_S: i64 = 24 * 3600;
 pub(crate) const FIELD: &str = "batch";
 
 /// How soon a batch is wanted, as far as Redis tells priorities apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
     /// Priority above 0.
     High,
@@ -30,11 +31,7 @@ pub(crate) enum Urgency {
 }
 
 impl Urgency {
-    /// Most urgent first.
-    pub(crate) const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
-
-    /// Of a priority.
-    pub(crate) fn of(priority: i16) -> Self {
+    fn of(priority: i16) -> Self {
         match priority {
             1.. => Self::High,
             0 => Self::Normal,
@@ -43,19 +40,39 @@ impl Urgency {
     }
 }
 
+/// One of the streams of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Class {
+    urgency: Urgency,
+    is_rest: bool,
+}
+
+impl Class {
+    /// In the order in which they are read. The one for rests stands right before the one whose rests it has.
+    pub(crate) const ALL: [Self; 6] = [
+        Self { urgency: Urgency::High, is_rest: true },
+        Self { urgency: Urgency::High, is_rest: false },
+        Self { urgency: Urgency::Normal, is_rest: true },
+        Self { urgency: Urgency::Normal, is_rest: false },
+        Self { urgency: Urgency::Low, is_rest: true },
+        Self { urgency: Urgency::Low, is_rest: false },
+    ];
+}
+
 /// The key of a lane's stream.
-pub(crate) fn key(lane: &Lane, urgency: Urgency) -> String {
-    let suffix = match urgency {
+pub(crate) fn key(lane: &Lane, class: Class) -> String {
+    let urgency = match class.urgency {
         Urgency::High => "#high",
         Urgency::Normal => "",
         Urgency::Low => "#low",
     };
-    format!("taskrow:{}#{}{suffix}", lane.queue, lane.kind)
+    let rest = if class.is_rest { "#rest" } else { "" };
+    format!("taskrow:{}#{}{urgency}{rest}", lane.queue, lane.kind)
 }
 
 /// The key of the stream that tells of a batch.
 pub(crate) fn key_of(batch: &ReadyBatch) -> String {
-    key(&batch.lane, Urgency::of(batch.priority))
+    key(&batch.lane, Class { urgency: Urgency::of(batch.priority), is_rest: false })
 }
 
 /// The batch that an entry tells of; none: it is none of ours.
@@ -88,14 +105,17 @@ mod tests {
 
     #[test]
     fn lanes_and_urgencies_have_streams_of_their_own() {
+        let batch = |lane, priority| key_of(&ReadyBatch { id: BatchId::new(), lane, priority });
         let keys = [
-            key(&lane("a", "b"), Urgency::Normal),
-            key(&lane("a", "b"), Urgency::of(1)),
-            key(&lane("a", "b"), Urgency::of(-1)),
-            key(&lane("a:b", "c"), Urgency::of(0)),
-            key(&lane("a", "b:c"), Urgency::of(0)),
+            batch(lane("a", "b"), 0),
+            batch(lane("a", "b"), 1),
+            batch(lane("a", "b"), -1),
+            batch(lane("a:b", "c"), 0),
+            batch(lane("a", "b:c"), 0),
         ];
         assert_eq!(keys, ["taskrow:a#b", "taskrow:a#b#high", "taskrow:a#b#low", "taskrow:a:b#c", "taskrow:a#b:c"]);
+        let in_order = Class::ALL.map(|class| key(&lane("a", "b"), class).replace("taskrow:a#b", ""));
+        assert_eq!(in_order, ["#high#rest", "#high", "#rest", "", "#low#rest", "#low"]);
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Claimer {
         if self.look_at <= Instant::now() {
             return self.look(want, completed).await;
         }
-        let batches = self.shared.prefetch().rows(want);
+        let batches = self.shared.prefetch().batches(want);
         tokio::select! {
             delivery = self.source.next(batches) => return self.take(delivery, completed).await,
             // A wakeup that came while we looked is kept by `Notify`, so nothing falls between looking and waiting.

@@ -26,7 +26,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             None => return,
             Some(Ok(made)) if made.is_empty() => {}
             Some(Ok(made)) => info!(?made, "made partitions ahead"),
-            Some(Err(error)) => warn!(%error, "cannot make partitions ahead; `worker cleanup` or `migrate` does it, too"),
+            Some(Err(error)) => {
+                warn!(%error, "cannot make partitions ahead; `worker cleanup` or `migrate` does it, too")
+            }
         }
         drop(link);
         if stop.run_until_cancelled(time::sleep(jittered(INTERVAL))).await.is_none() {

@@ -66,9 +66,14 @@ impl Prefetch {
         (self.concurrency + ahead).saturating_sub(buffered + running)
     }
 
+    /// Batches that should hold so many tasks.
+    pub(crate) fn batches(&self, tasks: usize) -> usize {
+        (tasks as f64 / self.batch.max(1.0)).ceil() as usize
+    }
+
     /// Batches to lock for so many tasks: as many as should hold them, and one more.
     pub(crate) fn rows(&self, tasks: usize) -> usize {
-        ((tasks as f64 / self.batch.max(1.0)).ceil() as usize + 1).min(tasks)
+        (self.batches(tasks) + 1).min(tasks)
     }
 }
 
