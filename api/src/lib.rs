@@ -15,6 +15,7 @@
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
 //! - [`submitter`]: group commit; `store`: everything else that is asked of Postgres
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
+//! - [`load_test`]: a client that puts load on a running API
 
 mod api;
 mod batch;
@@ -22,6 +23,7 @@ mod body;
 pub mod config;
 mod etag;
 mod health;
+pub mod load_test;
 pub mod metrics;
 mod middleware;
 mod openapi;

@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use api::{Api, ApiArgs};
-use clap::Parser;
+use api::{
+    Api, ApiArgs,
+    load_test::{self, LoadTestArgs},
+};
+use clap::{Parser, Subcommand};
 use dispatch::DispatchArgs;
 use service::{
     database::DatabaseArgs,
@@ -17,6 +20,8 @@ use service::{
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     api: ApiArgs,
     #[command(flatten)]
@@ -25,6 +30,20 @@ struct Cli {
     database: DatabaseArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Post tasks to a running API, wait until all are final, log rates, latencies and queue depth.
+    ///
+    /// Waits for /ready, then posts one task a request. 503s and lost connections are retried; a request whose answer was lost counts as
+    /// unknown, for it may have stored one task more. The last line is a summary. It is a client of the API only: settings of Postgres
+    /// are not used.
+    ///
+    /// Exit codes: 0 every task was accepted and is final (done, failed or cancelled), 64 a bad flag, 69 the API was not ready in time or
+    /// is away at the deadline, 70 a task is missing, not final or not accepted at the deadline, a request was refused for good, or a
+    /// signal stopped the run.
+    LoadTest(LoadTestArgs),
 }
 
 #[tokio::main]
@@ -37,6 +56,9 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     telemetry::init(&cli.telemetry)?;
+    if let Some(Command::LoadTest(args)) = cli.command {
+        return load_test::run(&args, shutdown::on_signal(&Tasks::new())?).await;
+    }
     let api = Api::bind(cli.api, cli.database.database("api")?, cli.dispatch.dispatch()?).await?;
     api.run(shutdown::on_signal(&Tasks::new())?).await
 }

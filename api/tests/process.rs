@@ -36,6 +36,34 @@ fn a_bad_configuration_is_one_line_and_exit_code_64() {
     assert!(failure(&output, 64).contains("DATABASE_URL"));
 }
 
+fn load_test(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
+    command.env_clear().arg("load-test").args(flags);
+    command
+}
+
+#[test]
+fn a_load_test_with_a_bad_flag_is_one_line_and_exit_code_64() {
+    for (flags, reason) in [
+        (&["--url=https://localhost:8080"][..], "https is not supported"),
+        (&["--tasks=0"], "--tasks"),
+        (&["--concurrency=1001"], "--concurrency"),
+        (&["--deadline=soon"], "--deadline"),
+        (&["--colour=red"], "--colour"),
+    ] {
+        let line = failure(&load_test(flags).output().unwrap(), 64);
+        assert!(line.contains(reason), "{flags:?}: {line}");
+    }
+}
+
+#[test]
+fn a_load_test_needs_an_api_and_no_database() {
+    let mut command = load_test(&["--url=http://127.0.0.1:1", "--deadline=1s"]);
+    // With a server that is not there nothing can be reached; with a URL that is wrong a look at it would exit 64.
+    let line = failure(&command.env("DATABASE_URL", "mysql://app@127.0.0.1/app").output().unwrap(), 69);
+    assert!(line.contains("http://127.0.0.1:1/ was not ready within 1s") && line.contains("refused"), "{line}");
+}
+
 #[tokio::test]
 async fn a_taken_port_is_one_line_and_exit_code_69() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -9,6 +9,7 @@ mod document;
 mod errors;
 mod group_commit;
 mod list;
+mod load_test;
 mod outage;
 mod probes;
 mod queues;

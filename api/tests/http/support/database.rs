@@ -1,13 +1,16 @@
 //! The database of a test, and what tests do to it behind the API's back.
 
+use std::sync::Arc;
+
 use diesel::{QueryableByName, sql_query, sql_types::BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use local_pg::testing::{self, TestDatabase};
 use service::database::{Database, Session};
 
-/// A database of its own for one test.
+/// A database of its own for one test. Clones are the same one.
+#[derive(Clone)]
 pub(crate) struct TestDb {
-    inner: TestDatabase,
+    inner: Arc<TestDatabase>,
 }
 
 /// While it lives, nobody can store a task.
@@ -23,11 +26,11 @@ struct Number {
 
 impl TestDb {
     pub(crate) async fn migrated() -> Self {
-        Self { inner: testing::database().await }
+        Self { inner: Arc::new(testing::database().await) }
     }
 
     pub(crate) async fn empty() -> Self {
-        Self { inner: testing::empty_database().await }
+        Self { inner: Arc::new(testing::empty_database().await) }
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -1,4 +1,4 @@
-//! A network between the API and Postgres that can fail.
+//! A network that can fail: between the API and Postgres, or between a client and the API.
 
 use std::net::SocketAddr;
 
@@ -12,12 +12,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::TestDb;
 
-/// Forwards connections to a database until told otherwise.
+/// Forwards connections to a server until told otherwise.
 pub(crate) struct Proxy {
-    address: SocketAddr,
-    user_and_name: (String, String),
-    /// The connections of now; none while the network is away.
-    open: watch::Sender<Option<CancellationToken>>,
+    server: String,
+    url: String,
+    /// None while the network is away.
+    open: watch::Sender<Option<Open>>,
+}
+
+/// The connections of now, and where new ones lead.
+#[derive(Clone)]
+struct Open {
+    server: String,
+    cut: CancellationToken,
 }
 
 impl Proxy {
@@ -25,33 +32,45 @@ impl Proxy {
         let rest = database.url().strip_prefix("postgresql://").expect("a URL of local-pg");
         let (user, location) = rest.rsplit_once('@').unwrap();
         let (server, name) = location.split_once('/').unwrap();
-        let server = server.to_owned();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (open, watched) = watch::channel(Some(CancellationToken::new()));
-        Tasks::new().spawn_detached(accept(listener, server, watched));
-        Self { address, user_and_name: (user.to_owned(), name.to_owned()), open }
+        Self::to(server.to_owned(), |address| format!("postgresql://{user}@{address}/{name}")).await
     }
 
+    pub(crate) async fn before_api(address: SocketAddr) -> Self {
+        Self::to(address.to_string(), |address| format!("http://{address}")).await
+    }
+
+    async fn to(server: String, url: impl FnOnce(SocketAddr) -> String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = url(listener.local_addr().unwrap());
+        let (open, watched) = watch::channel(Some(Open { server: server.clone(), cut: CancellationToken::new() }));
+        Tasks::new().spawn_detached(accept(listener, watched));
+        Self { server, url, open }
+    }
+
+    /// What the proxy stands before, by way of it.
     pub(crate) fn url(&self) -> String {
-        let (user, name) = &self.user_and_name;
-        format!("postgresql://{user}@{}/{name}", self.address)
+        self.url.clone()
     }
 
     /// Closes what is open, and from now on what comes.
     pub(crate) fn cut(&self) {
-        if let Some(connections) = self.open.send_replace(None) {
-            connections.cancel();
+        if let Some(open) = self.open.send_replace(None) {
+            open.cut.cancel();
         }
     }
 
     /// Forwards what comes from now on.
     pub(crate) fn mend(&self) {
-        self.open.send_replace(Some(CancellationToken::new()));
+        self.mend_to(self.server.clone());
+    }
+
+    /// Forwards what comes from now on, to another server.
+    pub(crate) fn mend_to(&self, server: String) {
+        self.open.send_replace(Some(Open { server, cut: CancellationToken::new() }));
     }
 }
 
-async fn accept(listener: TcpListener, server: String, mut open: watch::Receiver<Option<CancellationToken>>) {
+async fn accept(listener: TcpListener, mut open: watch::Receiver<Option<Open>>) {
     let tasks = Tasks::new();
     loop {
         let mut client = tokio::select! {
@@ -59,8 +78,7 @@ async fn accept(listener: TcpListener, server: String, mut open: watch::Receiver
             // The test is over.
             () = async { while open.changed().await.is_ok() {} } => return,
         };
-        let Some(cut) = open.borrow().clone() else { continue };
-        let server = server.clone();
+        let Some(Open { server, cut }) = open.borrow().clone() else { continue };
         tasks.spawn_detached(async move {
             let Ok(mut upstream) = TcpStream::connect(&server).await else { return };
             tokio::select! {
