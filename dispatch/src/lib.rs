@@ -84,7 +84,7 @@ impl Dispatch {
         let Some(redis) = self.redis else { return stop.cancelled().await };
         let mut link = redis.link();
         loop {
-            let answer = link.probe().await;
+            let Some(answer) = stop.run_until_cancelled(link.probe()).await else { return };
             let interval = if answer.is_ok() { CALM_INTERVAL } else { EAGER_INTERVAL };
             readiness.set(DEPENDENCY, answer.map_err(|error| error.to_string()));
             tokio::select! {

@@ -6,17 +6,25 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, RedisError, TlsCertificates,
+    AsyncCommands, AsyncConnectionConfig, Client, ConnectionInfo, RedisError, TlsCertificates,
     aio::MultiplexedConnection,
     io::tcp::{TcpSettings, socket2},
+    streams::StreamAddOptions,
 };
 use service::exit::Failure;
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::Notify,
+    time::{self, Instant},
+};
+
+use crate::streams::FIELD;
 
 /// Longest wait for a connection, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for the answer to commands that do not block.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
+/// Shortest time between two complaints in the log.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged, and after which silence the peer is probed.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -34,6 +42,13 @@ pub(crate) enum LinkError {
     Redis(RedisError),
     /// No answer in time.
     TimedOut,
+}
+
+impl LinkError {
+    /// The connection had ended: its server may be there all the same.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.is_connection_dropped())
+    }
 }
 
 impl std::fmt::Display for LinkError {
@@ -116,10 +131,14 @@ impl Link {
         }
     }
 
-    /// Asks for something that only a server which takes writes does: a replica answers a `PING`, too. Raises no suspicion.
+    /// Adds to a stream that is not there, which does nothing, and only where it could be done: a replica answers a `PING`, and a server that
+    /// is out of memory an `EXPIRE`. Raises no suspicion.
     pub(crate) async fn probe(&mut self) -> Result<(), LinkError> {
-        let expire = redis::cmd("EXPIRE").arg("taskrow:probe").arg(1).to_owned();
-        self.try_run(PATIENCE, async |connection| expire.query_async::<()>(connection).await).await
+        let options = StreamAddOptions::default().nomkstream();
+        let probe = async |connection: &mut MultiplexedConnection| {
+            connection.xadd_options("taskrow:probe", "*", &[(FIELD, "")], &options).await
+        };
+        self.try_run(PATIENCE, probe).await
     }
 
     /// Another connection to the same server.
@@ -141,5 +160,57 @@ impl Link {
             Ok(connection) => connection.map_err(LinkError::Redis),
             Err(_) => Err(LinkError::TimedOut),
         }
+    }
+}
+
+/// Decides what is worth a line in the log: an error that was not the last one, and its end; never more than one pair in a while.
+#[derive(Debug, Default)]
+pub(crate) struct Complaints {
+    last: Option<(String, Instant)>,
+    is_open: bool,
+}
+
+impl Complaints {
+    /// Whether to tell of this error.
+    pub(crate) fn are_news(&mut self, error: &LinkError) -> bool {
+        let text = error.to_string();
+        let are_news = match &self.last {
+            None => true,
+            Some((last, at)) => (!self.is_open || *last != text) && at.elapsed() >= COMPLAINT_INTERVAL,
+        };
+        if are_news {
+            self.last = Some((text, Instant::now()));
+            self.is_open = true;
+        }
+        are_news
+    }
+
+    /// Whether to tell that it works again.
+    pub(crate) fn are_over(&mut self) -> bool {
+        std::mem::take(&mut self.is_open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_per_change_and_never_a_flood() {
+        let refused = LinkError::Redis(RedisError::from((redis::ErrorKind::Io, "refused")));
+        let mut complaints = Complaints::default();
+        assert!(!complaints.are_over(), "nothing was wrong");
+        assert!(complaints.are_news(&refused));
+        assert!(!complaints.are_news(&refused), "the same again");
+        assert!(!complaints.are_news(&LinkError::TimedOut), "too soon");
+        time::advance(COMPLAINT_INTERVAL).await;
+        assert!(!complaints.are_news(&refused), "still the same");
+        assert!(complaints.are_news(&LinkError::TimedOut));
+        assert!(complaints.are_over());
+        assert!(!complaints.are_over());
+        assert!(!complaints.are_news(&LinkError::TimedOut), "it comes and goes");
+        assert!(!complaints.are_over());
+        time::advance(COMPLAINT_INTERVAL).await;
+        assert!(complaints.are_news(&LinkError::TimedOut));
     }
 }

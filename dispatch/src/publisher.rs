@@ -4,7 +4,6 @@ use std::{
     collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use queue::{
@@ -13,12 +12,12 @@ use queue::{
 };
 use redis::{Pipeline, RedisError, aio::MultiplexedConnection, streams::StreamMaxlen};
 use service::backoff::Backoff;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    link::{Link, PATIENCE, Redis},
+    link::{Complaints, Link, LinkError, PATIENCE, Redis},
     metrics::Metrics,
     streams::{FIELD, LENGTH_LIMIT, TTL_S, key_of},
 };
@@ -27,8 +26,6 @@ use crate::{
 const PENDING_LIMIT: usize = 20_000;
 /// Most batches told at once.
 const CHUNK: usize = 1000;
-/// Shortest time between two complaints in the log.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// See the module. Clones share everything.
 #[derive(Clone)]
@@ -78,7 +75,8 @@ impl Publisher {
     pub async fn run(self, stop: CancellationToken) {
         let Some(outbox) = self.outbox.clone() else { return stop.cancelled().await };
         let mut link = outbox.redis.link();
-        let mut complained_at: Option<Instant> = None;
+        let mut complaints = Complaints::default();
+        let mut backoff = Backoff::default();
         loop {
             tokio::select! {
                 biased; // What was published before the stop is told.
@@ -89,20 +87,26 @@ impl Publisher {
             if batches.is_empty() {
                 continue;
             }
-            let Err(error) = link.run(PATIENCE, async |connection| add(connection, &batches).await).await else {
+            let mut added = link.run(PATIENCE, async |connection| add(connection, &batches).await).await;
+            if added.as_ref().is_err_and(LinkError::is_hang_up) {
+                // Servers may hang up on who was silent for long. Told twice is harmless.
+                added = link.run(PATIENCE, async |connection| add(connection, &batches).await).await;
+            }
+            let Err(error) = added else {
                 outbox.metrics.published.inc_by(batches.len() as u64);
+                backoff.reset();
+                if complaints.are_over() {
+                    info!("publishing to Redis");
+                }
                 continue;
             };
-            let missed = [batches, outbox.close()].concat();
-            if complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+            if complaints.are_news(&error) {
                 warn!(%error, "cannot publish to Redis; telling by wakeups");
-                complained_at = Some(Instant::now());
             }
-            self.wake_instead(&outbox, &missed);
-            if stop.run_until_cancelled(until_back(&mut link)).await.is_none() {
+            self.wake_instead(&outbox, &[batches, outbox.close()].concat());
+            if stop.run_until_cancelled(until_back(&mut link, &mut backoff)).await.is_none() {
                 return;
             }
-            info!("publishing to Redis");
             outbox.open();
         }
     }
@@ -172,8 +176,7 @@ impl Outbox {
     }
 }
 
-async fn until_back(link: &mut Link) {
-    let mut backoff = Backoff::default();
+async fn until_back(link: &mut Link, backoff: &mut Backoff) {
     loop {
         backoff.wait().await;
         if link.probe().await.is_ok() {

@@ -10,10 +10,7 @@ use queue::{BatchId, task::Lane, workers::WorkerId};
 use redis::{
     AsyncCommands, ErrorKind, Pipeline, RedisError,
     aio::MultiplexedConnection,
-    streams::{
-        StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamInfoConsumersReply, StreamReadOptions,
-        StreamReadReply,
-    },
+    streams::{StreamAutoClaimOptions, StreamInfoConsumersReply, StreamReadOptions},
 };
 use service::backoff::{Backoff, jittered};
 use tokio::{
@@ -21,14 +18,14 @@ use tokio::{
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{
-    link::{Link, LinkError, PATIENCE, Redis},
+    link::{Complaints, Link, LinkError, PATIENCE, Redis},
     metrics::Metrics,
     publisher::append,
     source::{Command, Delivery, SharedState, StreamState},
-    streams::{Class, GROUP, TTL_S, batch_of, key},
+    streams::{Class, Entry, GROUP, News, TTL_S, key},
 };
 
 /// How long a read waits at the server. Also bounds how late a lost connection is noticed.
@@ -39,7 +36,7 @@ const KEEP_INTERVAL: Duration = Duration::from_secs(10);
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// Consumers that did nothing for so long and hold nothing are removed. One that lives makes itself anew.
 const CONSUMER_TTL: Duration = Duration::from_secs(600);
-/// Most entries taken over, or put back, at once per stream.
+/// Most pending entries read, or taken over, at once per stream.
 const PAGE: usize = 1000;
 /// Longest that leaving may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(2);
@@ -55,11 +52,15 @@ struct Work {
     deliveries: mpsc::Sender<Delivery>,
     state: SharedState,
     metrics: Metrics,
-    /// Whether the groups are there and the pending entries of this consumer were read, on the present connection.
+    /// Whether the groups are there and all pending entries of this consumer were read, on the present connection.
     is_prepared: bool,
     keep_at: Instant,
+    complaints: Complaints,
     has_warned_of_foreign: bool,
 }
+
+/// Entries by the number of their stream.
+type Entries = Vec<(usize, Vec<Entry>)>;
 
 /// The streams of a worker's lanes, class by class.
 struct Keys {
@@ -93,6 +94,7 @@ impl Reader {
             metrics,
             is_prepared: false,
             keep_at: Instant::now() + jittered(KEEP_INTERVAL),
+            complaints: Complaints::default(),
             has_warned_of_foreign: false,
         }))
     }
@@ -137,14 +139,20 @@ impl Work {
             match self.read(count).await {
                 Ok(delivery) => {
                     backoff.reset();
+                    if self.complaints.are_over() {
+                        info!("reading from Redis");
+                    }
                     if !delivery.entries.is_empty() {
                         self.state.set(StreamState::Flowing);
                         return delivery;
                     }
                 }
                 Err(LinkError::Redis(error)) if is_without_group(&error) => self.is_prepared = false,
-                Err(_) => {
+                Err(error) => {
                     self.state.set(StreamState::Away);
+                    if self.complaints.are_news(&error) {
+                        warn!(%error, "cannot read from Redis; claiming from the table");
+                    }
                     backoff.wait().await;
                 }
             }
@@ -161,14 +169,18 @@ impl Work {
                 pending(connection, keys, consumer).await
             });
             let pending = pending.await?;
-            self.is_prepared = true;
+            // There may be more of it, to be read when this is settled.
+            self.is_prepared = pending.is_empty();
             if !pending.is_empty() {
                 return Ok(self.delivery(pending));
             }
         }
         if self.keep_at <= Instant::now() {
             self.keep_at = Instant::now() + jittered(KEEP_INTERVAL);
-            let abandoned = self.link.run(PATIENCE, async |connection| keep(connection, keys, consumer).await).await?;
+            let abandoned = self
+                .link
+                .run(PATIENCE, async |connection| keep(connection, keys, consumer, CONSUMER_TTL).await)
+                .await?;
             if !abandoned.is_empty() {
                 self.metrics.taken_over.inc_by(abandoned.iter().map(|(_, entries)| entries.len() as u64).sum());
                 return Ok(self.delivery(abandoned));
@@ -180,13 +192,11 @@ impl Work {
         Ok(self.delivery(read))
     }
 
-    fn delivery(&mut self, read: Vec<(usize, Vec<StreamId>)>) -> Delivery {
+    fn delivery(&mut self, read: Entries) -> Delivery {
         let mut delivery = Delivery::default();
         for (stream, entries) in read {
             for entry in entries {
-                let batch = batch_of(&entry);
-                // Deleted entries that were pending come without fields.
-                if batch.is_none() && !entry.map.is_empty() {
+                if entry.news == News::Foreign {
                     self.metrics.foreign.inc();
                     if !std::mem::replace(&mut self.has_warned_of_foreign, true) {
                         warn!(
@@ -196,8 +206,8 @@ impl Work {
                         );
                     }
                 }
-                delivery.batches.extend(batch);
-                delivery.entries.entry(stream).or_default().push((entry.id, batch));
+                delivery.batches.extend(entry.batch());
+                delivery.entries.entry(stream).or_default().push(entry);
             }
         }
         delivery
@@ -205,16 +215,23 @@ impl Work {
 
     /// Puts back what is pending, and takes this consumer off the streams.
     async fn leave(&mut self) {
-        let (keys, consumer) = (&self.keys, &self.consumer);
-        let read = self.link.run(LEAVE_LIMIT, async |connection| pending(connection, keys, consumer).await).await;
-        let Ok(read) = read else { return };
-        let delivery = self.delivery(read);
-        let left = delivery.batches.clone();
-        let mut pipeline = settle(&self.keys, &delivery, &left);
-        for key in &self.keys.all {
-            pipeline.cmd("XGROUP").arg("DELCONSUMER").arg(key).arg(GROUP).arg(&self.consumer).ignore();
+        let mut is_left = false;
+        while !is_left {
+            let (keys, consumer) = (&self.keys, &self.consumer);
+            let read = self.link.run(LEAVE_LIMIT, async |connection| pending(connection, keys, consumer).await).await;
+            let Ok(read) = read else { return };
+            is_left = read.is_empty();
+            let delivery = self.delivery(read);
+            let left = delivery.batches.clone();
+            let mut pipeline = settle(&self.keys, &delivery, &left);
+            for key in self.keys.all.iter().filter(|_| is_left) {
+                pipeline.cmd("XGROUP").arg("DELCONSUMER").arg(key).arg(GROUP).arg(&self.consumer).ignore();
+            }
+            let done = self.link.run(LEAVE_LIMIT, async |connection| pipeline.query_async::<()>(connection).await);
+            if done.await.is_err() {
+                return;
+            }
         }
-        let _ = self.link.run(LEAVE_LIMIT, async |connection| pipeline.query_async::<()>(connection).await).await;
     }
 }
 
@@ -229,9 +246,9 @@ impl Keys {
         (class - class % 2) * self.lanes + lane
     }
 
-    fn sort(&self, reply: StreamReadReply) -> Vec<(usize, Vec<StreamId>)> {
-        let number = |stream: redis::streams::StreamKey| Some((self.number(&stream.key)?, stream.ids));
-        reply.keys.into_iter().filter_map(number).filter(|(_, entries)| !entries.is_empty()).collect()
+    fn sort(&self, reply: Option<Vec<(String, Vec<Entry>)>>) -> Entries {
+        let number = |(key, entries): (String, Vec<Entry>)| Some((self.number(&key)?, entries));
+        reply.into_iter().flatten().filter_map(number).filter(|(_, entries)| !entries.is_empty()).collect()
     }
 }
 
@@ -248,15 +265,10 @@ async fn prepare(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<
 }
 
 /// The entries delivered to this consumer and not acknowledged, a page per stream.
-async fn pending(
-    connection: &mut MultiplexedConnection,
-    keys: &Keys,
-    consumer: &str,
-) -> Result<Vec<(usize, Vec<StreamId>)>, RedisError> {
+async fn pending(connection: &mut MultiplexedConnection, keys: &Keys, consumer: &str) -> Result<Entries, RedisError> {
     let options = StreamReadOptions::default().group(GROUP, consumer).count(PAGE);
     let ids = vec!["0"; keys.all.len()];
-    let reply: Option<StreamReadReply> = connection.xread_options(&keys.all, &ids, &options).await?;
-    Ok(keys.sort(reply.unwrap_or_default()))
+    Ok(keys.sort(connection.xread_options(&keys.all, &ids, &options).await?))
 }
 
 /// Up to about `count` new entries, class by class; waits for one if there is none.
@@ -266,7 +278,7 @@ async fn read(
     consumer: &str,
     count: usize,
     state: &SharedState,
-) -> Result<Vec<(usize, Vec<StreamId>)>, RedisError> {
+) -> Result<Entries, RedisError> {
     // What was claimed is deleted, so a stream that is not empty has something new, or something that is about to be claimed.
     let mut lengths = Pipeline::new();
     for key in &keys.all {
@@ -281,9 +293,7 @@ async fn read(
             continue;
         }
         let options = options(consumer, left, filled.len());
-        let reply: Option<StreamReadReply> =
-            connection.xread_options(&filled, &vec![">"; filled.len()], &options).await?;
-        let entries = keys.sort(reply.unwrap_or_default());
+        let entries = keys.sort(connection.xread_options(&filled, &vec![">"; filled.len()], &options).await?);
         left = left.saturating_sub(entries.iter().map(|(_, entries)| entries.len()).sum());
         found.extend(entries);
     }
@@ -292,9 +302,7 @@ async fn read(
     }
     state.set(StreamState::Empty);
     let blocking = options(consumer, count, keys.lanes).block(BLOCK.as_millis() as usize);
-    let reply: Option<StreamReadReply> =
-        connection.xread_options(&keys.all, &vec![">"; keys.all.len()], &blocking).await?;
-    Ok(keys.sort(reply.unwrap_or_default()))
+    Ok(keys.sort(connection.xread_options(&keys.all, &vec![">"; keys.all.len()], &blocking).await?))
 }
 
 /// For about `count` entries of so many streams: the limit is per stream.
@@ -307,21 +315,22 @@ async fn keep(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     consumer: &str,
-) -> Result<Vec<(usize, Vec<StreamId>)>, RedisError> {
+    consumer_ttl: Duration,
+) -> Result<Entries, RedisError> {
     let mut found = Vec::new();
     for (number, key) in keys.all.iter().enumerate() {
         let options = StreamAutoClaimOptions::default().count(PAGE);
         let abandoned_ms = ABANDONED_AFTER.as_millis() as usize;
-        let claimed: StreamAutoClaimReply =
+        let (_, claimed, _): (String, Vec<Entry>, Vec<String>) =
             connection.xautoclaim_options(key, GROUP, consumer, abandoned_ms, "0-0", options).await?;
-        if !claimed.claimed.is_empty() {
-            found.push((number, claimed.claimed));
+        if !claimed.is_empty() {
+            found.push((number, claimed));
         }
         let consumers: StreamInfoConsumersReply = connection.xinfo_consumers(key, GROUP).await?;
         let mut pipeline = Pipeline::new();
         pipeline.expire(key, TTL_S).ignore();
         for gone in consumers.consumers {
-            if gone.name != consumer && gone.pending == 0 && gone.idle as u128 > CONSUMER_TTL.as_millis() {
+            if gone.name != consumer && gone.pending == 0 && gone.idle as u128 > consumer_ttl.as_millis() {
                 pipeline.cmd("XGROUP").arg("DELCONSUMER").arg(key).arg(GROUP).arg(gone.name).ignore();
             }
         }
@@ -336,7 +345,7 @@ fn settle(keys: &Keys, delivery: &Delivery, left: &BTreeSet<BatchId>) -> Pipelin
     let mut left = left.clone();
     for (stream, entries) in &delivery.entries {
         let key = &keys.all[keys.rest_of(*stream)];
-        for batch in entries.iter().filter_map(|(_, batch)| *batch) {
+        for batch in entries.iter().filter_map(Entry::batch) {
             if left.remove(&batch) {
                 append(&mut pipeline, key, batch);
             }
@@ -344,7 +353,7 @@ fn settle(keys: &Keys, delivery: &Delivery, left: &BTreeSet<BatchId>) -> Pipelin
     }
     for (stream, entries) in &delivery.entries {
         let key = &keys.all[*stream];
-        let ids: Vec<&str> = entries.iter().map(|(id, _)| id.as_str()).collect();
+        let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
         pipeline.xack(key, GROUP, &ids).ignore();
         pipeline.xdel(key, &ids).ignore();
     }
@@ -354,4 +363,41 @@ fn settle(keys: &Keys, delivery: &Delivery, left: &BTreeSet<BatchId>) -> Pipelin
 /// The stream or its group is gone: flushed, or expired.
 fn is_without_group(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Extension && matches!(error.code(), Some("NOGROUP" | "UNBLOCKED"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use local_redis::Server;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn consumers_that_did_nothing_for_long_and_hold_nothing_are_removed() {
+        let server = Server::start().unwrap_or_else(|error| panic!("{error}"));
+        let client = redis::Client::open(format!("redis://{}", server.address())).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let keys = Keys { all: vec!["stream".to_owned()], lanes: 1 };
+        prepare(&mut connection, &keys).await.unwrap();
+        for consumer in ["me", "idle", "holder"] {
+            let _: bool = connection.xgroup_createconsumer("stream", GROUP, consumer).await.unwrap();
+        }
+        let _: String = connection.xadd("stream", "*", &[("batch", "")]).await.unwrap();
+        let read = StreamReadOptions::default().group(GROUP, "holder");
+        let _: redis::Value = connection.xread_options(&["stream"], &[">"], &read).await.unwrap();
+        let consumers = async |connection: &mut MultiplexedConnection| -> HashSet<String> {
+            let reply: StreamInfoConsumersReply = connection.xinfo_consumers("stream", GROUP).await.unwrap();
+            reply.consumers.into_iter().map(|consumer| consumer.name).collect()
+        };
+
+        assert!(keep(&mut connection, &keys, "me", CONSUMER_TTL).await.unwrap().is_empty());
+        assert_eq!(consumers(&mut connection).await.len(), 3, "nobody did nothing for so long");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while consumers(&mut connection).await.contains("idle") {
+            assert!(Instant::now() < deadline, "never removed");
+            assert!(keep(&mut connection, &keys, "me", Duration::ZERO).await.unwrap().is_empty());
+        }
+        assert_eq!(consumers(&mut connection).await, ["me".to_owned(), "holder".to_owned()].into());
+    }
 }

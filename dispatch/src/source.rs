@@ -12,7 +12,7 @@ use std::{
 use queue::{BatchId, claim::ClaimedBatches, task::Lane, workers::WorkerId};
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{link::Redis, metrics::Metrics, reader::Reader};
+use crate::{link::Redis, metrics::Metrics, reader::Reader, streams::Entry};
 
 /// How much longer than expected a task in the table may have waited before Redis counts as having lost it.
 const MARGIN: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ pub struct Delivery {
     /// The batches. Somebody else may have taken them.
     pub batches: BTreeSet<BatchId>,
     /// The entries, by the number of their stream, that told of them.
-    pub(crate) entries: BTreeMap<usize, Vec<(String, Option<BatchId>)>>,
+    pub(crate) entries: BTreeMap<usize, Vec<Entry>>,
 }
 
 /// What a reader is told to do.

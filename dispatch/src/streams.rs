@@ -6,8 +6,10 @@
 //!
 //! An entry has one field, `batch`, the batch's id. Whatever else it says is ignored, so that later releases may say more.
 
+use std::collections::HashMap;
+
 use queue::{BatchId, ReadyBatch, task::Lane};
-use redis::{Value, streams::StreamId};
+use redis::{FromRedisValue, ParsingError, Value, from_redis_value};
 use uuid::Uuid;
 
 /// The consumer group of each stream; a worker is a consumer in it.
@@ -75,16 +77,51 @@ pub(crate) fn key_of(batch: &ReadyBatch) -> String {
     key(&batch.lane, Class { urgency: Urgency::of(batch.priority), is_rest: false })
 }
 
-/// The batch that an entry tells of; none: it is none of ours.
-pub(crate) fn batch_of(entry: &StreamId) -> Option<BatchId> {
-    let text = match entry.map.get(FIELD)? {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok()?,
-        Value::SimpleString(text) => text.as_str(),
-        _ => return None,
-    };
-    let id = Uuid::try_parse(text).ok()?;
-    let batch = BatchId::from_uuid(id);
-    (batch.uuid() == id).then_some(batch)
+/// An entry, as far as it matters.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its place in the stream.
+    pub(crate) id: String,
+    /// What it tells of.
+    pub(crate) news: News,
+}
+
+/// What an entry says, by name.
+type Fields = HashMap<Vec<u8>, Vec<u8>>;
+
+/// What an entry tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// A batch.
+    Batch(BatchId),
+    /// It is none of ours.
+    Foreign,
+    /// It was deleted or dropped after it was delivered.
+    Gone,
+}
+
+impl Entry {
+    /// The batch that it tells of.
+    pub(crate) fn batch(&self) -> Option<BatchId> {
+        match self.news {
+            News::Batch(batch) => Some(batch),
+            News::Foreign | News::Gone => None,
+        }
+    }
+}
+
+/// The client's own types refuse a whole answer for one entry with a field that is not text, or that is gone.
+impl FromRedisValue for Entry {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let (id, fields): (String, Option<Fields>) = from_redis_value(value)?;
+        let batch = |fields: Fields| {
+            let id = Uuid::try_parse(str::from_utf8(fields.get(FIELD.as_bytes())?).ok()?).ok()?;
+            let batch = BatchId::from_uuid(id);
+            (batch.uuid() == id).then_some(batch)
+        };
+        let news = fields.map_or(News::Gone, |fields| batch(fields).map_or(News::Foreign, News::Batch));
+        Ok(Self { id, news })
+    }
 }
 
 #[cfg(test)]
@@ -97,10 +134,15 @@ mod tests {
         Lane { queue: Name::new(queue).unwrap(), kind: Name::new(kind).unwrap() }
     }
 
-    fn entry(field: &str, value: &str) -> StreamId {
-        let mut entry = StreamId::default();
-        entry.map.insert(field.to_owned(), Value::BulkString(value.as_bytes().to_vec()));
-        entry
+    fn news(fields: Value) -> News {
+        let entry = Value::Array(vec![Value::BulkString(b"1-2".to_vec()), fields]);
+        let entry: Entry = from_redis_value(entry).unwrap();
+        assert_eq!(entry.id, "1-2");
+        entry.news
+    }
+
+    fn news_of(fields: &[&[u8]]) -> News {
+        news(Value::Array(fields.iter().map(|part| Value::BulkString(part.to_vec())).collect()))
     }
 
     #[test]
@@ -122,13 +164,18 @@ mod tests {
     fn entries_of_others_tell_of_nothing() {
         let batch = BatchId::new();
         let text = batch.uuid().to_string();
-        assert_eq!(batch_of(&entry("batch", &text)), Some(batch));
+        assert_eq!(news_of(&[b"batch", text.as_bytes()]), News::Batch(batch));
+        assert_eq!(news_of(&[b"\xff", b"\xff", b"batch", text.as_bytes()]), News::Batch(batch));
         let task = batch.task(7).uuid().to_string();
-        for (field, value) in
-            [("batch", ""), ("batch", "nonsense"), ("batch", "\u{0}"), ("job", &text), ("batch", task.as_str())]
-        {
-            assert_eq!(batch_of(&entry(field, value)), None, "{field} {value}");
+        for (field, value) in [
+            (b"batch".as_slice(), b"".as_slice()),
+            (b"batch", b"nonsense"),
+            (b"batch", b"\x00\xff"),
+            (b"job", text.as_bytes()),
+            (b"batch", task.as_bytes()),
+        ] {
+            assert_eq!(news_of(&[field, value]), News::Foreign, "{field:?} {value:?}");
         }
-        assert_eq!(batch_of(&StreamId::default()), None);
+        assert_eq!(news(Value::Nil), News::Gone);
     }
 }
