@@ -1,5 +1,7 @@
 //! The `dev` process under test.
 
+#![allow(dead_code, reason = "each test program uses a part")]
+
 use std::{
     fmt::Display,
     io::{BufRead, BufReader, Read},
@@ -20,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A running system.
 pub(crate) struct Local {
     process: Child,
-    api: String,
-    worker: String,
+    pub(crate) api: String,
+    pub(crate) worker: String,
     client: reqwest::Client,
 }
 
@@ -59,7 +61,10 @@ pub(crate) async fn eventually<F: Found>(mut ask: impl AsyncFnMut() -> F) -> F::
 
 fn command(environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dev"));
-    command.env_remove("DATABASE_URL").env_remove("POSTGRES_PASSWORD").env("RUST_LOG", "info");
+    for variable in ["DATABASE_URL", "POSTGRES_PASSWORD", "QUEUE_BACKEND", "REDIS_ADDR", "REDIS_PASSWORD"] {
+        command.env_remove(variable);
+    }
+    command.env("RUST_LOG", "info");
     command.env("API_BIND", "127.0.0.1:0").env("WORKER_BIND", "127.0.0.1:0");
     command.envs(environment.iter().copied());
     command
