@@ -127,6 +127,15 @@ impl Source {
         let _ = channel.commands.send(Command::Settle(delivery, left)).await;
     }
 
+    /// There has been no room for a while: what was delivered meanwhile goes back to the streams, for others.
+    pub async fn let_go(&mut self) {
+        let Some(channel) = &mut self.0 else { return };
+        if let Ok(delivery) = channel.deliveries.try_recv() {
+            channel.is_asked = false;
+            self.put_back(delivery).await;
+        }
+    }
+
     /// How long to hear first, before the first look at the table.
     pub fn head_start(&self) -> Duration {
         if self.0.is_some() { MARGIN } else { Duration::ZERO }

@@ -34,6 +34,8 @@ const FLOORS_TTL: Duration = Duration::from_secs(1);
 /// Time between looks for leases that this worker does not know of; see [`crate::held`]. A claim that failed is followed by one at
 /// once, but may still be under way in the database.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a delivery waits for room before others get it.
+const LET_GO_AFTER: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(crate) struct Claimer {
@@ -47,6 +49,8 @@ pub(crate) struct Claimer {
     /// When to look at the tables again, whatever is heard until then.
     look_at: Instant,
     recheck_at: Instant,
+    /// Until then a delivery may wait for room.
+    let_go_at: Instant,
 }
 
 impl Claimer {
@@ -57,7 +61,7 @@ impl Claimer {
         let recheck_at = now + RECHECK_INTERVAL;
         let floors = Floors::default();
         let look_at = now + source.head_start();
-        Self { shared, worker, link, lanes, floors, floors_from: now, source, look_at, recheck_at }
+        Self { shared, worker, link, lanes, floors, floors_from: now, source, look_at, recheck_at, let_go_at: now }
     }
 
     /// Claims until `stop`. A claim under way is never abandoned: its tasks would wait for a rescue.
@@ -99,11 +103,17 @@ impl Claimer {
         if want == 0 {
             tokio::select! {
                 () = self.shared.buffer.drained() => {}
+                // A look at the table may have filled the slots while a read was under way.
+                () = time::sleep_until(self.let_go_at) => {
+                    self.source.let_go().await;
+                    self.let_go_at = Instant::now() + LET_GO_AFTER;
+                }
                 () = time::sleep_until(self.recheck_at) => {}
                 () = stop.cancelled() => {}
             }
             return Ok(());
         }
+        self.let_go_at = Instant::now() + LET_GO_AFTER;
         if self.look_at <= Instant::now() {
             return self.look(want, completed).await;
         }
