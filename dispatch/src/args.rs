@@ -3,6 +3,8 @@
 use std::{fs, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use redis::ConnectionAddr;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use service::exit::Failure;
 
 use crate::{Dispatch, address, link::Redis, metrics::Metrics};
@@ -60,10 +62,23 @@ impl DispatchArgs {
             settings = settings.set_password(password);
         }
         info = info.set_redis_settings(settings);
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|error| Failure::usage(format!("REDIS_CA_FILE {}: {error}", path.display())))
-        };
-        Redis::new(info, self.redis_ca_file.as_ref().map(read).transpose()?)
+        let is_encrypted = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        Redis::new(info, self.authorities(is_encrypted)?)
+    }
+
+    fn authorities(&self, is_encrypted: bool) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.redis_ca_file else { return Ok(None) };
+        if !is_encrypted {
+            return Err(Failure::usage("REDIS_CA_FILE is checked with rediss:// only"));
+        }
+        let blame = |reason: String| Failure::usage(format!("REDIS_CA_FILE {}: {reason}", path.display()));
+        let text = fs::read(path).map_err(|error| blame(error.to_string()))?;
+        // The client would take anything, and then trust nobody.
+        match CertificateDer::pem_slice_iter(&text).next() {
+            Some(Ok(_)) => Ok(Some(text)),
+            Some(Err(error)) => Err(blame(error.to_string())),
+            None => Err(blame("holds no certificate".to_owned())),
+        }
     }
 
     fn password(&self) -> Result<Option<String>, Failure> {
