@@ -115,7 +115,7 @@ async fn cleanup_prints_counts_as_json() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_line_of_a_json_log_is_an_object() {
     let queue = Queue::new().await;
-    let worker = Process::start(&queue.url, &[("RUST_LOG", "trace")]);
+    let worker = Process::start(&queue, &[("RUST_LOG", "trace")]);
     worker.registered(1).await;
     let id = queue.submit_one(task("echo", "1")).await;
     queue.ended(&[id]).await;

@@ -28,10 +28,10 @@ async fn hold(queue: &Queue, count: usize, ms: u64) -> Vec<queue::TaskId> {
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_of_a_killed_worker_are_rescued_within_its_ttl_and_ten_seconds_and_end_once() {
     let queue = Queue::new().await;
-    let mut victim = Process::start(&queue.url, &[]);
+    let mut victim = Process::start(&queue, &[]);
     let victim_id = victim.registered(1).await;
     let held = hold(&queue, 5, 2_000).await;
-    let survivor = Process::start(&queue.url, &[]);
+    let survivor = Process::start(&queue, &[]);
     let survivor_id = survivor.registered(1).await;
     let waiting = queue.submit(tasks(200, "echo", r#"{"n": 1}"#)).await;
 
@@ -61,9 +61,9 @@ async fn a_task_that_keeps_killing_its_worker_is_set_aside() {
     let mut patient = task("sleep", r#"{"ms": 3600000}"#);
     patient.options.max_attempts = 100;
     let poison = queue.submit_one(patient).await;
-    let rescuer = Process::start(&queue.url, &[("WORKER_QUEUES", "other")]);
+    let rescuer = Process::start(&queue, &[("WORKER_QUEUES", "other")]);
     for crash in 1..=5 {
-        let mut victim = Process::start(&queue.url, &[]);
+        let mut victim = Process::start(&queue, &[]);
         let worker = victim.registered(1).await;
         queue
             .counts(2, &format!("SELECT sum(taskrow.mask_size(mask)) FROM taskrow.leases WHERE worker = {worker}"))
@@ -82,11 +82,11 @@ async fn a_task_that_keeps_killing_its_worker_is_set_aside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_worker_writes_nothing_late_and_starts_over() {
     let queue = Queue::new().await;
-    let mut frozen = Process::start(&queue.url, &[("WORKER_CONCURRENCY", "6")]);
+    let mut frozen = Process::start(&queue, &[("WORKER_CONCURRENCY", "6")]);
     let old = frozen.registered(1).await;
     let held = hold(&queue, 6, 1_500).await;
     frozen.signal(Signal::STOP);
-    let mut other = Process::start(&queue.url, &[]);
+    let mut other = Process::start(&queue, &[]);
     let rescuer = other.registered(1).await;
     queue.done_at(&held, 2).await;
 
@@ -116,7 +116,7 @@ async fn a_frozen_worker_writes_nothing_late_and_starts_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_worker_that_was_frozen_goes_on() {
     let queue = Queue::new().await;
-    let frozen = Process::start(&queue.url, &[]);
+    let frozen = Process::start(&queue, &[]);
     let worker = frozen.registered(1).await;
     let held = hold(&queue, 5, 1_500).await;
     frozen.signal(Signal::STOP);

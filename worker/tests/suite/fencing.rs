@@ -15,7 +15,7 @@ use worker::{Context, TaskError, Worker};
 use crate::support::{
     eventually,
     proxy::{Mode, Proxy},
-    queue::{Queue, connect_to, task, tasks},
+    queue::{Queue, task, tasks},
     worker::{config, slots, start},
 };
 
@@ -51,7 +51,7 @@ async fn a_worker_marked_dead_stops_its_handlers_and_starts_over() {
             }
         }
     };
-    let worker = start(Worker::builder().handler("hold", handler), slots(3), queue.database());
+    let worker = start(Worker::builder().handler("hold", handler), slots(3), queue.servers());
     let ids = queue.submit(tasks(3, "hold", "1")).await;
     for id in &ids {
         queue.reaches(*id, Status::Processing).await;
@@ -75,7 +75,7 @@ async fn a_worker_marked_dead_stops_its_handlers_and_starts_over() {
 async fn lives_follow_each_other_for_as_long_as_it_takes() {
     let queue = Queue::new().await;
     let echo = async |task: Context| -> Result<_, TaskError> { Ok(task.payload().clone()) };
-    let worker = start(Worker::builder().handler("echo", echo), slots(4), queue.database());
+    let worker = start(Worker::builder().handler("echo", echo), slots(4), queue.servers());
     for life in 1..=6 {
         let ids = queue.submit(tasks(20, "echo", "1")).await;
         queue.ended(&ids).await;
@@ -105,7 +105,7 @@ async fn a_worker_cut_off_for_longer_than_its_ttl_goes_on_with_what_nobody_took(
         }
     };
     let short = worker::WorkerConfig { lease_ttl: Duration::from_secs(2), ..config() };
-    let worker = start(Worker::builder().handler("hold", handler), short, connect_to(&proxy.url(&queue.url)));
+    let worker = start(Worker::builder().handler("hold", handler), short, queue.servers_by(&proxy));
     let id = queue.submit_one(task("hold", "1")).await;
     queue.reaches(id, Status::Processing).await;
     for mode in [Mode::Cut, Mode::Stall] {
@@ -140,13 +140,13 @@ async fn a_worker_cut_off_drops_its_tasks_when_it_learns_that_others_took_them()
         }
     };
     let short = worker::WorkerConfig { lease_ttl: Duration::from_secs(2), ..config() };
-    let cut_off = start(Worker::builder().handler("hold", hold), short, connect_to(&proxy.url(&queue.url)));
+    let cut_off = start(Worker::builder().handler("hold", hold), short, queue.servers_by(&proxy));
     let id = queue.submit_one(task("hold", "1")).await;
     queue.reaches(id, Status::Processing).await;
     proxy.set(Mode::Stall);
     cut_off.misses("postgres").await;
     let finish = async |task: Context| -> Result<i16, TaskError> { Ok(task.attempt()) };
-    let other = start(Worker::builder().handler("hold", finish), config(), queue.database());
+    let other = start(Worker::builder().handler("hold", finish), config(), queue.servers());
     queue.done_at(&[id], 2).await;
     assert_eq!(ends.load(Ordering::SeqCst), 0, "it cannot know yet");
     proxy.set(Mode::Cut);
@@ -173,11 +173,8 @@ async fn a_late_result_of_a_rescued_lease_is_not_written() {
         }
     };
     // Its heartbeats are not answered, and so late that it does not notice.
-    let slow = start(
-        Worker::builder().handler("hold", handler(go.clone(), "late")),
-        slots(2),
-        connect_to(&proxy.url(&queue.url)),
-    );
+    let slow =
+        start(Worker::builder().handler("hold", handler(go.clone(), "late")), slots(2), queue.servers_by(&proxy));
     let id = queue.submit_one(task("hold", "1")).await;
     let first = queue.reaches(id, Status::Processing).await.worker.expect("a worker");
     proxy.set(Mode::Stall);
@@ -188,7 +185,7 @@ async fn a_late_result_of_a_rescued_lease_is_not_written() {
         .await;
     let open = CancellationToken::new();
     open.cancel();
-    let second = start(Worker::builder().handler("hold", handler(open, "second")), slots(2), queue.database());
+    let second = start(Worker::builder().handler("hold", handler(open, "second")), slots(2), queue.servers());
     queue.reaches(id, Status::Done).await;
     go.cancel();
     proxy.set(Mode::Pass);

@@ -63,7 +63,7 @@ fn order(order: &str) -> NewTask {
 async fn run(order_: &str) -> (inspect::Task, Vec<String>) {
     let queue = Queue::new().await;
     let limited = worker::WorkerConfig { result_limit: 1_000, ..slots(1) };
-    let worker = start(Worker::builder().handler("act", act), limited, queue.database());
+    let worker = start(Worker::builder().handler("act", act), limited, queue.servers());
     let id = queue.submit_one(order(order_)).await;
     let ended = queue.ended(&[id]).await.remove(0);
     let next = queue.submit_one(order("result")).await;
@@ -116,7 +116,7 @@ async fn what_cannot_succeed_fails_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_of_another_shape_fails_at_once() {
     let queue = Queue::new().await;
-    let _worker = start(Worker::builder().handler("act", act), config(), queue.database());
+    let _worker = start(Worker::builder().handler("act", act), config(), queue.servers());
     let id = queue.submit_one(task("act", r#"{"not": "a string"}"#)).await;
     let task = queue.reaches(id, Status::Failed).await;
     assert_eq!(task.attempt, 1);
@@ -139,7 +139,7 @@ async fn a_task_that_takes_too_long_has_failed() {
 async fn waits_beyond_the_limit_are_cut_to_it() {
     for text in ["far future", "far retry"] {
         let queue = Queue::new().await;
-        let _worker = start(Worker::builder().handler("act", act), slots(1), queue.database());
+        let _worker = start(Worker::builder().handler("act", act), slots(1), queue.servers());
         let id = queue.submit_one(order(text)).await;
         queue.reaches(id, Status::Scheduled).await;
         let next = queue.submit_one(order("result")).await;
@@ -156,7 +156,7 @@ async fn again_burns_no_attempt() {
         let call = counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         async move { if call < 7 { Err(TaskError::again(Duration::from_millis(20))) } else { Ok(task.attempt()) } }
     };
-    let _worker = start(Worker::builder().handler("poll", poll), config(), queue.database());
+    let _worker = start(Worker::builder().handler("poll", poll), config(), queue.servers());
     let id = queue.submit_one(task("poll", "1")).await;
     assert_eq!(queue.reaches(id, Status::Done).await.attempt, 1);
     assert_eq!(calls.load(std::sync::atomic::Ordering::SeqCst), 8);
@@ -170,7 +170,7 @@ async fn a_bad_result_leaves_its_neighbours_alone() {
     batch[17] = order("nul");
     batch[40] = order("nul in error");
     let ids = queue.submit(batch).await;
-    let _worker = start(Worker::builder().handler("act", act), slots(64), queue.database());
+    let _worker = start(Worker::builder().handler("act", act), slots(64), queue.servers());
     for (place, task) in queue.ended(&ids).await.iter().enumerate() {
         let expected = if place == 17 || place == 40 { Status::Failed } else { Status::Done };
         assert_eq!(task.status, expected, "{task:?}");
@@ -192,7 +192,7 @@ async fn progress_is_seen_while_a_task_runs_and_gone_afterwards() {
             Ok(())
         }
     };
-    let _worker = start(Worker::builder().handler("work", work), config(), queue.database());
+    let _worker = start(Worker::builder().handler("work", work), config(), queue.servers());
     let id = queue.submit_one(task("work", "1")).await;
     let report = eventually("a report is seen", async || queue.get(id).await.progress).await;
     assert_eq!(report.get(), r#"{"percent":999}"#);
@@ -204,7 +204,7 @@ async fn progress_is_seen_while_a_task_runs_and_gone_afterwards() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_an_unknown_kind_stays_queued() {
     let queue = Queue::new().await;
-    let _worker = start(Worker::builder().handler("act", act), config(), queue.database());
+    let _worker = start(Worker::builder().handler("act", act), config(), queue.servers());
     let stranger = queue.submit_one(task("unheard-of", "1")).await;
     let known = queue.submit(tasks(10, "act", r#""result""#)).await;
     for id in known {
@@ -221,7 +221,7 @@ async fn a_handler_may_block_its_thread_without_costing_the_lease() {
         Ok(())
     };
     let short = worker::WorkerConfig { lease_ttl: Duration::from_secs(5), ..slots(1) };
-    let worker = start(Worker::builder().handler("block", block), short, queue.database());
+    let worker = start(Worker::builder().handler("block", block), short, queue.servers());
     let ids = queue.submit(tasks(3, "block", "1")).await;
     queue.done_at(&ids, 1).await;
     assert_eq!(worker.metric("taskrow_worker_fenced_total"), 0);

@@ -6,22 +6,15 @@ use tokio::time::{self, Instant};
 
 use crate::support::{
     eventually,
-    process::Process,
+    process::{Process, ticks},
     queue::{Queue, task},
 };
-
-/// Processor time of a process so far, in ticks of 10 ms.
-fn ticks(process: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-    let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
-    fields[11].parse::<u64>().expect("user") + fields[12].parse::<u64>().expect("system")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_worker_with_default_settings_asks_twice_a_second_at_most() {
     let queue = Queue::new().await;
     let defaults = [("WORKER_LEASE_TTL", "30s"), ("WORKER_HEARTBEAT_INTERVAL", "5s"), ("WORKER_POLL_INTERVAL", "5s")];
-    let worker = Process::start(&queue.url, &defaults);
+    let worker = Process::start(&queue, &defaults);
     let id = queue.submit_one(task("echo", "1")).await;
     queue.done_at(&[id], 1).await;
     // Each of its statements is a transaction, and nobody else is in this database. Statistics of what came before arrive

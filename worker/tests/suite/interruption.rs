@@ -28,7 +28,7 @@ async fn a_cooperative_handler_sees_the_stop_token() {
         }
     };
     let slow_beat = worker::WorkerConfig { cancel_grace: std::time::Duration::from_secs(60), ..config() };
-    let worker = start(Worker::builder().handler("wait", handler), slow_beat, queue.database());
+    let worker = start(Worker::builder().handler("wait", handler), slow_beat, queue.servers());
     let id = queue.submit_one(task("wait", "1")).await;
     queue.reaches(id, Status::Processing).await;
     assert!(matches!(queue.cancel(id).await, Cancelled::Asked(_)));
@@ -40,7 +40,7 @@ async fn a_cooperative_handler_sees_the_stop_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stubborn_handler_is_dropped_after_its_grace() {
     let queue = Queue::new().await;
-    let _worker = start(Worker::builder().handler("wait", endless), slots(1), queue.database());
+    let _worker = start(Worker::builder().handler("wait", endless), slots(1), queue.servers());
     let id = queue.submit_one(task("wait", "1")).await;
     queue.reaches(id, Status::Processing).await;
     queue.cancel(id).await;
@@ -56,7 +56,7 @@ async fn a_handler_that_finishes_first_wins() {
         task.stop().cancelled().await;
         Ok("made it")
     };
-    let _worker = start(Worker::builder().handler("wait", handler), config(), queue.database());
+    let _worker = start(Worker::builder().handler("wait", handler), config(), queue.servers());
     let id = queue.submit_one(task("wait", "1")).await;
     queue.reaches(id, Status::Processing).await;
     queue.cancel(id).await;
@@ -71,7 +71,7 @@ async fn a_cancellation_is_heard_at_once() {
         lease_ttl: std::time::Duration::from_secs(24 * 3600),
         ..config()
     };
-    let worker = start(Worker::builder().handler("wait", endless), slow_beat, queue.database());
+    let worker = start(Worker::builder().handler("wait", endless), slow_beat, queue.servers());
     eventually("it listens", async || (worker.metric("taskrow_worker_listening") == 1).then_some(())).await;
     let id = queue.submit_one(task("wait", "1")).await;
     queue.reaches(id, Status::Processing).await;
@@ -95,7 +95,7 @@ async fn a_task_claimed_ahead_is_cancelled_without_running() {
             Ok::<_, TaskError>(())
         }
     };
-    let _worker = start(Worker::builder().handler("work", handler), slots(1), queue.database());
+    let _worker = start(Worker::builder().handler("work", handler), slots(1), queue.servers());
     // So that it claims ahead.
     let warm_up = queue.submit(tasks(200, "work", "1")).await;
     queue.done_at(&warm_up, 1).await;
@@ -116,7 +116,7 @@ async fn a_task_that_waits_for_its_next_attempt_is_cancelled_at_once() {
     let queue = Queue::new().await;
     let later = std::time::Duration::from_secs(3600);
     let handler = move |_: Context| async move { Err::<(), _>(TaskError::retry_after("no", later)) };
-    let _worker = start(Worker::builder().handler("fail", handler), config(), queue.database());
+    let _worker = start(Worker::builder().handler("fail", handler), config(), queue.servers());
     let id = queue.submit_one(task("fail", "1")).await;
     queue.reaches(id, Status::Scheduled).await;
     assert_eq!(queue.cancel(id).await, Cancelled::Now);

@@ -63,7 +63,7 @@ async fn any_password_works_and_none_is_logged() {
             vec![("DATABASE_URL", url.as_str()), ("POSTGRES_PASSWORD", password)],
             vec![("DATABASE_URL", url.as_str()), ("POSTGRES_PASSWORD_FILE", path.as_str())],
         ] {
-            let mut worker = Process::start_without_url(&[settings.as_slice(), &[("RUST_LOG", "trace")]].concat());
+            let mut worker = Process::start_with(&[settings.as_slice(), &[("RUST_LOG", "trace")]].concat());
             works(&queue, &worker).await;
             worker.signal(Signal::TERM);
             assert_eq!(worker.ended().await.code(), Some(0));
@@ -75,7 +75,7 @@ async fn any_password_works_and_none_is_logged() {
     // As the tutorial writes it: in the URL, not encoded.
     role(&queue, PASSWORDS[0]).await;
     let url = format!("postgresql://{user}:{}@{host}:{port}/{name}", PASSWORDS[0]);
-    let worker = Process::start(&url, &[]);
+    let worker = Process::start_with(&[("DATABASE_URL", &url)]);
     works(&queue, &worker).await;
 }
 
@@ -85,7 +85,7 @@ async fn a_wrong_password_is_not_ready_and_not_shown() {
     role(&queue, "right").await;
     let (host, port, name) = location(&queue.url);
     let url = format!("postgresql://app_{name}:wr0ng-secret@{host}:{port}/{name}");
-    let worker = Process::start(&url, &[("RUST_LOG", "trace")]);
+    let worker = Process::start_with(&[("DATABASE_URL", &url), ("RUST_LOG", "trace")]);
     let body = eventually("it was refused", async || {
         let (status, body) = worker.get("/ready").await;
         assert_eq!(status, 503);
@@ -139,14 +139,14 @@ async fn connections_are_encrypted_as_told() {
         (vec![], true),
         (vec![mode("verify-full"), ("DATABASE_CA_FILE", &ca)], true),
     ] {
-        let mut worker = Process::start(&queue.url, &settings);
+        let mut worker = Process::start(&queue, &settings);
         works(&queue, &worker).await;
         assert!(is_encrypted(&queue, expected).await, "{settings:?}");
         worker.signal(Signal::TERM);
         assert_eq!(worker.ended().await.code(), Some(0));
     }
     let url = format!("{}?sslmode=verify-full&sslrootcert={ca}", queue.url);
-    works(&queue, &Process::start(&url, &[])).await;
+    works(&queue, &Process::start_with(&[("DATABASE_URL", &url)])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +157,7 @@ async fn a_certificate_that_does_not_fit_is_refused() {
     let queue = Queue::on(&server).await;
     for ca in ["ca.pem", "stranger.pem"] {
         let ca = dir.path().join(ca).to_str().expect("text").to_owned();
-        let worker = Process::start(&queue.url, &[("DATABASE_SSLMODE", "verify-full"), ("DATABASE_CA_FILE", &ca)]);
+        let worker = Process::start(&queue, &[("DATABASE_SSLMODE", "verify-full"), ("DATABASE_CA_FILE", &ca)]);
         let reason = eventually("it was refused", async || {
             let (status, body) = worker.get("/ready").await;
             assert_eq!(status, 503);
@@ -170,14 +170,14 @@ async fn a_certificate_that_does_not_fit_is_refused() {
         assert_eq!(worker.identities(), [0_i64; 0]);
     }
     // `require` encrypts, and asks nobody who that is.
-    works(&queue, &Process::start(&queue.url, &[("DATABASE_SSLMODE", "require")])).await;
+    works(&queue, &Process::start(&queue, &[("DATABASE_SSLMODE", "require")])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_encryption_is_refused_when_it_is_required() {
     let queue = Queue::new().await;
     assert!(queue.url.contains(&Ipv4Addr::LOCALHOST.to_string()));
-    let worker = Process::start(&queue.url, &[("DATABASE_SSLMODE", "require")]);
+    let worker = Process::start(&queue, &[("DATABASE_SSLMODE", "require")]);
     eventually("it was refused", async || {
         let (status, body) = worker.get("/ready").await;
         assert_eq!(status, 503);

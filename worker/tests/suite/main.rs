@@ -1,20 +1,16 @@
-//! The worker's promises, against real Postgres servers, real processes and a network that breaks.
+//! The worker's promises, against real Postgres servers, real processes and a network that breaks. Backend: Postgres alone.
 
+#[path = "conformance.rs"]
+mod conformance;
 mod support;
 
+// What does not depend on the backend.
 mod configuration;
-mod crash;
-mod fencing;
-mod handler;
-mod idle;
-mod interruption;
+mod listener;
 mod login;
-mod network;
-mod order;
-mod pause;
-mod prefetch;
-mod restart;
-mod schedule;
-mod signals;
-mod stop;
-mod wakeups;
+
+// What only this backend promises.
+mod exact_order;
+mod idle;
+
+const BACKEND: dispatch::Backend = dispatch::Backend::Postgres;

@@ -42,7 +42,7 @@ fn of(queue: &str) -> NewTask {
 async fn nothing_of_a_paused_queue_starts_and_everything_after_it_resumes() {
     let queue = Queue::new().await;
     let (builder, runs, _) = counting();
-    let _worker = start(builder, of_queues(&["open", "shut"]), queue.database());
+    let _worker = start(builder, of_queues(&["open", "shut"]), queue.servers());
     queue.pause("shut").await;
     queue.pause("shut").await;
     let shut = queue.submit(vec![of("shut"); 70]).await;
@@ -70,7 +70,7 @@ async fn what_was_claimed_ahead_of_a_pause_is_given_back() {
         lease_ttl: std::time::Duration::from_secs(24 * 3600),
         ..slots(1)
     };
-    let worker = start(builder, slow_beat, queue.database());
+    let worker = start(builder, slow_beat, queue.servers());
     let warm_up = queue.submit(tasks(200, "work", "1")).await;
     queue.done_at(&warm_up, 1).await;
     let mut batch = tasks(64, "work", "1");
@@ -98,7 +98,7 @@ async fn what_was_claimed_ahead_of_a_pause_is_given_back() {
 async fn what_runs_when_its_queue_is_paused_finishes() {
     let queue = Queue::new().await;
     let (builder, _, go) = counting();
-    let _worker = start(builder, config(), queue.database());
+    let _worker = start(builder, config(), queue.servers());
     let ids = queue.submit(tasks(5, "work", "0")).await;
     for id in &ids {
         queue.reaches(*id, Status::Processing).await;

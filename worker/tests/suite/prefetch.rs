@@ -38,7 +38,7 @@ async fn short_tasks_are_claimed_in_bulk() {
         )
         .await;
     let ids = queue.submit(tasks(3000, "echo", "1")).await;
-    let _worker = start(builtin(), slots(5), queue.database());
+    let _worker = start(builtin(), slots(5), queue.servers());
     queue.done_at(&ids, 1).await;
     let most = queue.count("SELECT max(tasks) FROM claims").await;
     assert!(most > 100, "at most {most} in one claim");
@@ -49,11 +49,11 @@ async fn short_tasks_are_claimed_in_bulk() {
 async fn long_tasks_are_not_claimed_ahead() {
     let queue = Queue::new().await;
     let (builder, go) = holding();
-    let first = start(builder, slots(3), queue.database());
+    let first = start(builder, slots(3), queue.servers());
     let ids = queue.submit(tasks(64, "work", "0")).await;
     queue.counts(3, "SELECT coalesce(sum(taskrow.mask_size(mask)), 0) FROM taskrow.leases").await;
     let (builder, _) = holding();
-    let _second = start(builder, slots(4), queue.database());
+    let _second = start(builder, slots(4), queue.servers());
     queue.counts(7, "SELECT coalesce(sum(taskrow.mask_size(mask)), 0) FROM taskrow.leases").await;
     go.cancel();
     drop((first, ids));
@@ -63,7 +63,7 @@ async fn long_tasks_are_not_claimed_ahead() {
 async fn what_waits_behind_long_tasks_goes_to_others() {
     let queue = Queue::new().await;
     let (builder, go) = holding();
-    let stuck = start(builder, slots(2), queue.database());
+    let stuck = start(builder, slots(2), queue.servers());
     let warm_up = queue.submit(tasks(400, "work", "1")).await;
     queue.done_at(&warm_up, 1).await;
     // It expects short tasks, and claims these two with everything after them.
@@ -72,7 +72,7 @@ async fn what_waits_behind_long_tasks_goes_to_others() {
     let ids = queue.submit(batch).await;
     queue.reaches(ids[1], Status::Processing).await;
     let (builder, _) = holding();
-    let helper = start(builder, slots(2), queue.database());
+    let helper = start(builder, slots(2), queue.servers());
     for id in &ids[2..] {
         assert_eq!(queue.reaches(*id, Status::Done).await.attempt, 1);
     }
@@ -97,7 +97,7 @@ async fn nothing_is_claimed_beyond_the_limit() {
         .await;
     let ids = queue.submit(tasks(1000, "sleep", r#"{"ms": 1}"#)).await;
     let limited = worker::WorkerConfig { prefetch: 10, ..slots(5) };
-    let _worker = start(builtin(), limited, queue.database());
+    let _worker = start(builtin(), limited, queue.servers());
     queue.done_at(&ids, 1).await;
     // Those in slots, those ahead, and those whose outcomes are being written.
     let most = queue.count("SELECT max(tasks) FROM held").await;

@@ -18,7 +18,7 @@ async fn restarts_under_load(end: impl Fn(&mut Server) + Copy + Send + 'static) 
     // What was acknowledged must survive an immediate stop.
     let mut server = spawn_blocking(|| testing::server_with(&[("fsync", "on")])).await.expect("a server");
     let queue = Queue::on(&server).await;
-    let worker = start(builtin(), slots(10), queue.database());
+    let worker = start(builtin(), slots(10), queue.servers());
     let mut ids = queue.submit(tasks(1500, "sleep", r#"{"ms": 5}"#)).await;
     let done = "SELECT count(*) FROM taskrow.outcomes";
     for round in 1..=3 {
@@ -65,7 +65,7 @@ async fn a_crash_of_the_postmaster_under_load_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_waits_for_the_schema() {
     let queue = Queue::empty().await;
-    let worker = start(builtin(), config(), queue.database());
+    let worker = start(builtin(), config(), queue.servers());
     let report = eventually("it reaches the database", async || {
         let report = worker.readiness.report();
         report.dependencies["postgres"].is_ok().then_some(report)
@@ -91,7 +91,7 @@ async fn a_worker_waits_for_the_database_without_a_busy_loop() {
     .await
     .expect("stopped");
     let waiting = WorkerConfig { lease_ttl: Duration::from_secs(1), ..config() };
-    let worker = start(builtin(), waiting, queue.database());
+    let worker = start(builtin(), waiting, queue.servers());
     worker.misses("postgres").await;
     let _server = spawn_blocking(move || {
         server.start().expect("starts again");

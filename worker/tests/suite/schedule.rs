@@ -24,7 +24,7 @@ fn at(start: Start) -> NewTask {
 fn idle_for_long(queue: &Queue, wakeups: bool) -> Running {
     let poll_interval = if wakeups { Duration::from_secs(3600) } else { Duration::from_millis(200) };
     let idle = worker::WorkerConfig { poll_interval, wakeups, ..config() };
-    start(Worker::builder().handler("work", done), idle, queue.database())
+    start(Worker::builder().handler("work", done), idle, queue.servers())
 }
 
 /// How many tasks were claimed before their time, by the database's clock: none.

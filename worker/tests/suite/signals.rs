@@ -16,7 +16,7 @@ use crate::support::{
 async fn sigterm_under_load_loses_nothing_and_runs_nothing_twice() {
     let queue = Queue::new().await;
     let ids = queue.submit(tasks(3000, "sleep", r#"{"ms": 2}"#)).await;
-    let first = Process::start(&queue.url, &[("WORKER_CONCURRENCY", "20")]);
+    let first = Process::start(&queue, &[("WORKER_CONCURRENCY", "20")]);
     let mut worker = first;
     for _ in 0..3 {
         let before = queue.count("SELECT count(*) FROM taskrow.outcomes").await;
@@ -28,7 +28,7 @@ async fn sigterm_under_load_loses_nothing_and_runs_nothing_twice() {
         assert_eq!(worker.ended().await.code(), Some(0));
         assert_eq!(queue.count("SELECT count(*) FROM taskrow.leases").await, 0, "everything claimed is done or back");
         assert_eq!(queue.count("SELECT count(*) FROM taskrow.workers").await, 0, "off the list");
-        worker = Process::start(&queue.url, &[("WORKER_CONCURRENCY", "20")]);
+        worker = Process::start(&queue, &[("WORKER_CONCURRENCY", "20")]);
     }
     queue.done_at(&ids, 1).await;
     assert_eq!(queue.count("SELECT count(*) FROM taskrow.failures").await, 0);
@@ -37,7 +37,7 @@ async fn sigterm_under_load_loses_nothing_and_runs_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ready_turns_off_while_it_drains_and_live_stays_on() {
     let queue = Queue::new().await;
-    let mut worker = Process::start(&queue.url, &[]);
+    let mut worker = Process::start(&queue, &[]);
     let ids = queue.submit(tasks(5, "sleep", r#"{"ms": 3000}"#)).await;
     queue.reaches(ids[0], Status::Processing).await;
     assert_eq!(worker.get("/ready").await.0, 200);
@@ -53,7 +53,7 @@ async fn ready_turns_off_while_it_drains_and_live_stays_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_it_at_once() {
     let queue = Queue::new().await;
-    let mut worker = Process::start(&queue.url, &[]);
+    let mut worker = Process::start(&queue, &[]);
     let ids = queue.submit(tasks(1, "sleep", r#"{"ms": 3600000}"#)).await;
     queue.reaches(ids[0], Status::Processing).await;
     worker.signal(Signal::TERM);
@@ -68,7 +68,7 @@ async fn a_second_signal_ends_it_at_once() {
 async fn what_outlasts_the_budget_goes_back_with_its_attempt() {
     let queue = Queue::new().await;
     let settings = [("WORKER_DRAIN_BUDGET", "500ms"), ("WORKER_CANCEL_GRACE", "200ms")];
-    let mut worker = Process::start(&queue.url, &settings);
+    let mut worker = Process::start(&queue, &settings);
     let ids = queue.submit(tasks(3, "sleep", r#"{"ms": 3600000}"#)).await;
     for id in &ids {
         queue.reaches(*id, Status::Processing).await;
@@ -84,7 +84,7 @@ async fn what_outlasts_the_budget_goes_back_with_its_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_before_there_is_a_database_ends_it_cleanly() {
-    let mut worker = Process::start("postgresql://nobody@127.0.0.1:1/none", &[]);
+    let mut worker = Process::start_with(&[("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none")]);
     eventually("it waits", async || worker.output().contains("not ready").then_some(())).await;
     let (status, body) = worker.get("/ready").await;
     assert_eq!(status, 503);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use queue::Status;
 use tokio::time::Instant;
 use worker::{Context, TaskError, Worker, WorkerConfig};
@@ -9,7 +10,7 @@ use worker::{Context, TaskError, Worker, WorkerConfig};
 use crate::support::{
     eventually,
     proxy::{Mode, Proxy},
-    queue::{Queue, connect_to, task, tasks},
+    queue::{Queue, task, tasks},
     worker::{builtin, config, endless, slots, start},
 };
 
@@ -22,7 +23,7 @@ async fn under_load_every_task_is_done_or_given_back() {
     let ids = queue.submit(tasks(4000, "sleep", r#"{"ms": 3}"#)).await;
     let mut rounds = 0;
     while queue.count("SELECT count(*) FROM taskrow.ready").await > 0 {
-        let worker = start(builtin(), slots(20), queue.database());
+        let worker = start(builtin(), slots(20), queue.servers());
         let before = queue.count("SELECT count(*) FROM taskrow.outcomes").await;
         eventually("it works", async || {
             (queue.count("SELECT count(*) FROM taskrow.outcomes").await > (before + 50).min(3999)).then_some(())
@@ -46,7 +47,7 @@ async fn handlers_are_told_when_the_budget_is_used_up() {
     };
     let builder = Worker::builder().handler("wait", handler).handler("stubborn", endless);
     let short = WorkerConfig { drain_budget: Duration::from_millis(300), ..config() };
-    let worker = start(builder, short, queue.database());
+    let worker = start(builder, short, queue.servers());
     let finishes = queue.submit_one(task("wait", "1")).await;
     let errs = queue.submit_one(task("wait", "2")).await;
     let stubborn = queue.submit_one(task("stubborn", "1")).await;
@@ -68,7 +69,7 @@ async fn what_was_claimed_ahead_goes_back_at_once() {
     let work = async |task: Context| -> Result<(), TaskError> {
         if task.payload().get() == "0" { std::future::pending().await } else { Ok(()) }
     };
-    let worker = start(Worker::builder().handler("work", work), slots(1), queue.database());
+    let worker = start(Worker::builder().handler("work", work), slots(1), queue.servers());
     let warm_up = queue.submit(tasks(200, "work", "1")).await;
     queue.done_at(&warm_up, 1).await;
     let mut batch = tasks(64, "work", "1");
@@ -87,26 +88,28 @@ async fn what_was_claimed_ahead_goes_back_at_once() {
     }
 }
 
+async fn stops_in_time_behind(mode: Mode) {
+    let queue = Queue::new().await;
+    let proxy = Proxy::new(&queue.url).await;
+    let short = WorkerConfig { drain_budget: Duration::from_secs(1), ..config() };
+    let worker = start(builtin(), short, queue.servers_by(&proxy));
+    let ids = queue.submit(tasks(50, "sleep", r#"{"ms": 200}"#)).await;
+    queue.reaches(ids[0], Status::Done).await;
+    proxy.set(mode);
+    let asked_at = Instant::now();
+    worker.stop(Duration::from_secs(60)).await;
+    assert!(asked_at.elapsed() < Duration::from_secs(1) + OVER, "{mode:?}: {:?}", asked_at.elapsed());
+    drop(proxy);
+    // Another one takes over what it could not give back.
+    queue.execute("UPDATE taskrow.workers SET heartbeat_at = heartbeat_at - interval '1 hour'").await;
+    let other = start(builtin(), slots(10), queue.servers());
+    for task in queue.ended(&ids).await {
+        assert_eq!(task.status, Status::Done);
+    }
+    other.stop(Duration::from_secs(30)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_while_the_database_is_away_ends_in_time() {
-    for mode in [Mode::Cut, Mode::Stall, Mode::Deaf] {
-        let queue = Queue::new().await;
-        let proxy = Proxy::new(&queue.url).await;
-        let short = WorkerConfig { drain_budget: Duration::from_secs(1), ..config() };
-        let worker = start(builtin(), short, connect_to(&proxy.url(&queue.url)));
-        let ids = queue.submit(tasks(50, "sleep", r#"{"ms": 200}"#)).await;
-        queue.reaches(ids[0], Status::Done).await;
-        proxy.set(mode);
-        let asked_at = Instant::now();
-        worker.stop(Duration::from_secs(60)).await;
-        assert!(asked_at.elapsed() < Duration::from_secs(1) + OVER, "{mode:?}: {:?}", asked_at.elapsed());
-        drop(proxy);
-        // Another one takes over what it could not give back.
-        queue.execute("UPDATE taskrow.workers SET heartbeat_at = heartbeat_at - interval '1 hour'").await;
-        let other = start(builtin(), slots(10), queue.database());
-        for task in queue.ended(&ids).await {
-            assert_eq!(task.status, Status::Done);
-        }
-        other.stop(Duration::from_secs(30)).await;
-    }
+    join_all([Mode::Cut, Mode::Stall, Mode::Deaf].map(stops_in_time_behind)).await;
 }

@@ -7,26 +7,25 @@ use worker::WorkerConfig;
 
 use crate::support::{
     eventually,
-    proxy::{Mode, Proxy},
-    queue::{Queue, connect_to, task, tasks},
+    queue::{Queue, task, tasks},
     worker::{Running, builtin, config, start},
 };
 
 const LISTENER: &str = "datname = current_database() AND application_name LIKE '%listener'";
 
 /// Finds nothing by polling.
-fn deaf_without_wakeups() -> WorkerConfig {
+pub(crate) fn deaf_without_wakeups() -> WorkerConfig {
     WorkerConfig { poll_interval: Duration::from_secs(3600), ..config() }
 }
 
-async fn listens(worker: &Running, listening: bool) {
+pub(crate) async fn listens(worker: &Running, listening: bool) {
     let expected = u64::from(listening);
     let condition = async || (worker.metric("taskrow_worker_listening") == expected).then_some(());
     eventually(&format!("listening is {listening}"), condition).await;
 }
 
 /// A task submitted now is found by its wakeup.
-async fn is_woken(queue: &Queue) {
+pub(crate) async fn is_woken(queue: &Queue) {
     let id = queue.submit_one(task("echo", "1")).await;
     queue.hint("work default").await;
     queue.reaches(id, Status::Done).await;
@@ -36,8 +35,8 @@ async fn is_woken(queue: &Queue) {
 async fn everything_runs_without_any_wakeup() {
     let queue = Queue::new().await;
     let polling = WorkerConfig { wakeups: false, ..config() };
-    let worker = start(builtin(), polling.clone(), queue.database());
-    let other = start(builtin(), polling, queue.database());
+    let worker = start(builtin(), polling.clone(), queue.servers());
+    let other = start(builtin(), polling, queue.servers());
     let ids = queue.submit(tasks(500, "echo", "1")).await;
     queue.done_at(&ids, 1).await;
     assert_eq!(queue.count(&format!("SELECT count(*) FROM pg_stat_activity WHERE {LISTENER}")).await, 0);
@@ -48,7 +47,7 @@ async fn everything_runs_without_any_wakeup() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_is_always_terminated_costs_latency_only() {
     let queue = Queue::new().await;
-    let worker = start(builtin(), config(), queue.database());
+    let worker = start(builtin(), config(), queue.servers());
     let mut ids = Vec::new();
     for _ in 0..20 {
         ids.extend(queue.submit(tasks(20, "echo", "1")).await);
@@ -61,7 +60,7 @@ async fn a_listener_that_is_always_terminated_costs_latency_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_listener_comes_back_and_finds_what_it_missed() {
     let queue = Queue::new().await;
-    let worker = start(builtin(), deaf_without_wakeups(), queue.database());
+    let worker = start(builtin(), deaf_without_wakeups(), queue.servers());
     listens(&worker, true).await;
     is_woken(&queue).await;
     for _ in 0..3 {
@@ -79,26 +78,10 @@ async fn a_lost_listener_comes_back_and_finds_what_it_missed() {
     }
 }
 
-/// A half-open connection looks like silence; the listener's own probe tells them apart.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_listener_on_a_silent_connection_is_replaced() {
-    let queue = Queue::new().await;
-    let proxy = Proxy::new(&queue.url).await;
-    let long_lease = WorkerConfig { lease_ttl: Duration::from_secs(3600), ..deaf_without_wakeups() };
-    let worker = start(builtin(), long_lease, connect_to(&proxy.url(&queue.url)));
-    listens(&worker, true).await;
-    proxy.set(Mode::Stall);
-    listens(&worker, false).await;
-    proxy.set(Mode::Cut);
-    proxy.set(Mode::Pass);
-    listens(&worker, true).await;
-    is_woken(&queue).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_and_strange_notifications_are_ignored() {
     let queue = Queue::new().await;
-    let worker = start(builtin(), deaf_without_wakeups(), queue.database());
+    let worker = start(builtin(), deaf_without_wakeups(), queue.servers());
     listens(&worker, true).await;
     for hint in ["", "work", "work other", "nonsense", "cancel x", "cancel 999", "probe 1"] {
         queue.hint(hint).await;

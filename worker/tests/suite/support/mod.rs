@@ -1,5 +1,6 @@
 //! What the tests share. Tests wait for conditions; the only limits on time are generous.
 
+pub(crate) mod backend;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod queue;

@@ -15,7 +15,7 @@ use tokio::{
     time,
 };
 
-use super::{LONG, eventually};
+use super::{LONG, eventually, queue::Queue};
 
 /// A worker process; killed when dropped.
 pub(crate) struct Process {
@@ -49,12 +49,14 @@ pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> End
 
 impl Process {
     /// Starts a worker that logs JSON, with a port of its own and short intervals unless `settings` say otherwise.
-    pub(crate) fn start(url: &str, settings: &[(&str, &str)]) -> Self {
-        Self::start_without_url(&[&[("DATABASE_URL", url)], settings].concat())
+    pub(crate) fn start(queue: &Queue, settings: &[(&str, &str)]) -> Self {
+        let of_queue = queue.environment();
+        let of_queue: Vec<_> = of_queue.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        Self::start_with(&[&of_queue, settings].concat())
     }
 
-    /// The same, and `settings` say where the database is.
-    pub(crate) fn start_without_url(settings: &[(&str, &str)]) -> Self {
+    /// The same, and only `settings` say where the servers are.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let mut environment = BTreeMap::from([
             ("LOG_FORMAT", "json"),
             ("WORKER_BIND", "127.0.0.1:0"),
@@ -143,4 +145,11 @@ fn collect(from: impl AsyncRead + Send + Unpin + 'static, output: &Arc<Mutex<Str
             output.push('\n');
         }
     });
+}
+
+/// Processor time of a process so far, in ticks of 10 ms.
+pub(crate) fn ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    let fields: Vec<_> = stat.rsplit(')').next().expect("a name").split_whitespace().collect();
+    fields[11].parse::<u64>().expect("user") + fields[12].parse::<u64>().expect("system")
 }

@@ -1,4 +1,4 @@
-//! A network that can break, between a worker and Postgres.
+//! A network that can break, between a worker and a server.
 
 use std::net::SocketAddr;
 
@@ -34,7 +34,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// In front of the server of a database URL.
     pub(crate) async fn new(url: &str) -> Self {
-        let server = authority(url).to_owned();
+        Self::before(authority(url)).await
+    }
+
+    /// In front of the server at `host:port`.
+    pub(crate) async fn before(server: &str) -> Self {
+        let server = server.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (mode, seen) = watch::channel(Mode::Pass);
@@ -55,7 +60,12 @@ impl Proxy {
 
     /// The same database, by this way.
     pub(crate) fn url(&self, url: &str) -> String {
-        url.replace(authority(url), &self.address.to_string())
+        url.replace(authority(url), &self.address())
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
     }
 
     pub(crate) fn set(&self, mode: Mode) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ::queue::{
-    Json, Lane, NewTask, TaskId, inspect, overview, session,
-    submit::{Submission, store},
+    Json, Lane, NewTask, ReadyBatch, TaskId, inspect, overview, session,
+    submit::{Stored, Submission, store},
     task::{Name, Options, Start, Status},
 };
 use local_pg::{
@@ -18,13 +18,20 @@ use service::{
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::eventually;
+use super::{
+    backend::{Backend, Submitter},
+    eventually,
+    proxy::Proxy,
+    worker::Servers,
+};
 
-/// A migrated database and a connection to it that mends itself.
+/// A migrated database, a connection to it that mends itself, and what tells workers of its tasks.
 pub(crate) struct Queue {
     _database: TestDatabase,
     pub(crate) url: String,
     link: Mutex<Link>,
+    submitter: Submitter,
+    backend: Backend,
 }
 
 /// A task for the queue `default`, to be started at once.
@@ -47,38 +54,65 @@ pub(crate) fn name(text: &str) -> Name {
 impl Queue {
     /// On the server that all tests share.
     pub(crate) async fn new() -> Self {
-        Self::of(testing::database().await)
+        Self::with(Backend::new().await).await
+    }
+
+    /// The same, with this backend instead of the one that this target is about.
+    pub(crate) async fn with(backend: Backend) -> Self {
+        Self::of(testing::database().await, backend)
     }
 
     /// On a server of the test's own.
     pub(crate) async fn on(server: &Server) -> Self {
-        Self::of(testing::migrated_database(server).await)
+        Self::of(testing::migrated_database(server).await, Backend::new().await)
     }
 
     /// Nothing is migrated yet.
     pub(crate) async fn empty() -> Self {
-        Self::of(testing::empty_database().await)
+        Self::of(testing::empty_database().await, Backend::new().await)
     }
 
-    fn of(database: TestDatabase) -> Self {
+    fn of(database: TestDatabase, backend: Backend) -> Self {
         let url = database.url().to_owned();
         let link = Mutex::new(connect_to(&url).link(session::DURABLE));
-        Self { _database: database, url, link }
+        let submitter = backend.submitter(connect_to(&url));
+        Self { _database: database, url, link, submitter, backend }
     }
 
-    /// As a worker of this process would connect.
     pub(crate) fn database(&self) -> Database {
         connect_to(&self.url)
     }
 
-    /// Stores tasks, as often as it takes; the ids make it idempotent.
+    /// What a worker of this process connects to.
+    pub(crate) fn servers(&self) -> Servers {
+        Servers { database: self.database(), dispatch: self.backend.dispatch() }
+    }
+
+    /// The same, with a proxy before the database.
+    pub(crate) fn servers_by(&self, proxy: &Proxy) -> Servers {
+        Servers { database: connect_to(&proxy.url(&self.url)), dispatch: self.backend.dispatch() }
+    }
+
+    /// What a process of the binary is told to connect to.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        [vec![("DATABASE_URL", self.url.clone())], self.backend.environment()].concat()
+    }
+
+    /// Stores tasks, and tells of them as the backend does.
     pub(crate) async fn submit(&self, tasks: Vec<NewTask>) -> Vec<TaskId> {
+        let (submission, stored) = self.store(tasks).await;
+        self.submitter.tell(news(&submission, &stored));
+        submission.ids().to_vec()
+    }
+
+    /// Stores tasks, as often as it takes; the ids make it idempotent. Nobody is told.
+    pub(crate) async fn store(&self, tasks: Vec<NewTask>) -> (Submission, Stored) {
         let submission = Submission::new(tasks);
-        eventually("the tasks are stored", async || {
+        let stored = eventually("the tasks are stored", async || {
             self.link.lock().await.run(async |connection| store(connection, &submission).await).await.ok()
         })
         .await;
-        submission.ids().to_vec()
+        (submission, stored)
     }
 
     pub(crate) async fn submit_one(&self, task: NewTask) -> TaskId {
@@ -181,6 +215,15 @@ impl Queue {
     pub(crate) async fn hint(&self, hint: &str) {
         self.execute(&format!("SELECT pg_notify('taskrow', '{hint}')")).await;
     }
+}
+
+/// What is ready now that it is stored. Who knows only that it was stored before tells of everything: a hint too many.
+fn news(submission: &Submission, stored: &Stored) -> Vec<ReadyBatch> {
+    let ready = submission.batches().filter(|(id, _)| match stored {
+        Stored::Now(later) => !later.contains(id),
+        Stored::Before => true,
+    });
+    ready.map(|(id, options)| ReadyBatch { id, lane: options.lane.clone(), priority: options.priority }).collect()
 }
 
 pub(crate) fn connect_to(url: &str) -> Database {

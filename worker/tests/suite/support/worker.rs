@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use dispatch::Dispatch;
 use service::{
     database::Database,
     readiness::{Readiness, Report},
@@ -46,9 +47,15 @@ pub(crate) struct Running {
     pub(crate) metrics: Arc<Metrics>,
 }
 
+/// What a worker connects to.
+pub(crate) struct Servers {
+    pub(crate) database: Database,
+    pub(crate) dispatch: Dispatch,
+}
+
 /// Starts a worker.
-pub(crate) fn start(builder: Builder, config: Config, database: Database) -> Running {
-    let worker = builder.build(config, database);
+pub(crate) fn start(builder: Builder, config: Config, servers: Servers) -> Running {
+    let worker = builder.dispatch(servers.dispatch).build(config, servers.database);
     let (stop, tasks) = (CancellationToken::new(), Tasks::new());
     let (readiness, metrics) = (worker.readiness(), worker.metrics());
     tasks.spawn(worker.run(stop.clone()));

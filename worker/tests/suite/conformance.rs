@@ -1,0 +1,15 @@
+//! The promises that hold whatever tells workers what to claim. Test targets include this file, one for each backend.
+
+mod crash;
+mod fencing;
+mod handler;
+mod interruption;
+mod network;
+pub(crate) mod order;
+mod pause;
+mod prefetch;
+mod restart;
+mod schedule;
+mod signals;
+mod stop;
+pub(crate) mod wakeups;
