@@ -3,9 +3,12 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Output, Stdio},
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use local_pg::testing;
+use local_redis::Server;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::net::TcpListener;
 
@@ -64,6 +67,99 @@ fn a_load_test_needs_an_api_and_no_database() {
     assert!(line.contains("http://127.0.0.1:1/ was not ready within 1s") && line.contains("refused"), "{line}");
 }
 
+#[test]
+fn a_bad_queue_backend_is_one_line_and_exit_code_64() {
+    let nowhere = "postgresql://app@127.0.0.1:1/app";
+    let refused = |environment: &[(&str, &str)]| {
+        let output = api(&[], nowhere).envs(environment.iter().copied()).output().unwrap();
+        failure(&output, 64)
+    };
+    let line = refused(&[("QUEUE_BACKEND", "rabbit")]);
+    assert!(line.contains("rabbit") && line.contains("postgres") && line.contains("redis"), "{line}");
+    assert!(refused(&[("QUEUE_BACKEND", "redis")]).contains("REDIS_ADDR"));
+    assert!(refused(&[("QUEUE_BACKEND", "redis"), ("REDIS_ADDR", "")]).contains("REDIS_ADDR"));
+    for address in ["redis", "redis:port", "http://:secret@redis", "redis://:secret@redis/x", "unix:///secret"] {
+        let line = refused(&[("QUEUE_BACKEND", "redis"), ("REDIS_ADDR", address)]);
+        assert!(line.starts_with("error: REDIS_ADDR must be host:port"), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    let at = [("QUEUE_BACKEND", "redis"), ("REDIS_ADDR", "127.0.0.1:1")];
+    for variable in ["REDIS_PASSWORD_FILE", "REDIS_CA_FILE"] {
+        let line = refused(&[at[0], ("REDIS_ADDR", "rediss://127.0.0.1:1"), (variable, "/nowhere/file")]);
+        assert!(line.contains(variable) && line.contains("/nowhere/file"), "{line}");
+    }
+}
+
+/// Without a backend that needs it, nobody looks at where Redis is.
+#[tokio::test]
+async fn in_postgres_mode_the_address_of_redis_is_not_looked_at() {
+    let database = testing::database().await;
+    let mut child = api(&["--log-format", "json"], database.url()).env("REDIS_ADDR", "nonsense").spawn().unwrap();
+    address(&mut child);
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_password_for_redis_is_said_once_and_the_api_goes_on() {
+    let database = testing::database().await;
+    let redis = Server::with(&[("requirepass", "right")]).unwrap_or_else(|error| panic!("{error}"));
+    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], database.url());
+    let mut child = command.env("REDIS_ADDR", redis.address()).env("REDIS_PASSWORD", "wrong-secret").spawn().unwrap();
+    let (address, log) = address_and_log(&mut child);
+    let get = async |path: &str| reqwest::get(format!("http://{address}{path}")).await.unwrap();
+
+    // It tries again and again, in vain.
+    let client = redis::Client::open(format!("redis://:right@{}", redis.address())).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let stats: String = redis::cmd("INFO").arg("stats").query_async(&mut connection).await.unwrap();
+        let tries = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:")).unwrap();
+        if tries.trim().parse::<u32>().unwrap() >= 5 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "it does not try again: {stats}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let ready = get("/ready").await;
+    assert_eq!(ready.status(), 503);
+    let body: serde_json::Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+    assert!(body["dependencies"]["redis"].as_str().unwrap().contains("authentication failed"), "{body}");
+    assert_eq!(get("/live").await.status(), 200);
+
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let log: Vec<String> = log.join().unwrap();
+    let of_redis: Vec<_> = log.iter().filter(|line| line.contains("authentication failed")).collect();
+    assert_eq!(of_redis.len(), 1, "{log:#?}");
+    assert!(of_redis[0].contains("redis") && of_redis[0].contains("WARN"), "{of_redis:?}");
+    assert!(!log.iter().any(|line| line.contains("wrong-secret")), "{log:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_while_redis_hangs_stops_in_order() {
+    let database = testing::database().await;
+    let redis = Server::start().unwrap_or_else(|error| panic!("{error}"));
+    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], database.url());
+    let mut child = command.env("REDIS_ADDR", redis.address()).spawn().unwrap();
+    let (address, log) = address_and_log(&mut child);
+    let client = reqwest::Client::new();
+    let post = async || {
+        let request = client.post(format!("http://{address}/tasks")).header("content-type", "application/json");
+        request.body("1").send().await.unwrap().status()
+    };
+    while post().await != 201 {}
+    redis.pause().unwrap();
+    assert_eq!(post().await, 201);
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let log: Vec<String> = log.join().unwrap();
+    assert!(log.last().is_some_and(|line| line.contains("stopped")), "{log:#?}");
+    assert_eq!(stored(database.url()).await, 2);
+}
+
 #[tokio::test]
 async fn a_taken_port_is_one_line_and_exit_code_69() {
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -115,12 +211,23 @@ fn terminate(child: &Child) {
 
 /// Where it serves, by its log.
 fn address(child: &mut Child) -> String {
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut lines = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
-    let serving = lines.find(|line| line["message"] == "serving").unwrap();
+    address_and_log(child).0
+}
+
+/// Where it serves, and its whole log.
+fn address_and_log(child: &mut Child) -> (String, JoinHandle<Vec<String>>) {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut log = Vec::new();
+    let address = loop {
+        let line = lines.next().unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        log.push(line);
+        if event["message"] == "serving" {
+            break event["address"].as_str().unwrap().to_owned();
+        }
+    };
     // Read on, or the process would block on a full pipe.
-    std::thread::spawn(move || lines.for_each(drop));
-    serving["address"].as_str().unwrap().to_owned()
+    (address, std::thread::spawn(move || log.into_iter().chain(lines).collect()))
 }
 
 async fn stored(url: &str) -> i64 {

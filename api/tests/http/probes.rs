@@ -1,5 +1,7 @@
 //! /live, /ready and /metrics
 
+use local_redis::Server;
+
 use crate::support::{App, Setup, TestDb, TestWorker, eventually};
 
 #[tokio::test]
@@ -54,7 +56,8 @@ async fn metrics_tell_what_happened() {
 
 #[tokio::test]
 async fn every_documented_metric_exists_and_every_metric_is_documented() {
-    let app = App::start().await;
+    let redis = Server::start().unwrap_or_else(|error| panic!("{error}"));
+    let app = Setup::default().beside(&redis).start().await;
     app.submit("", "1").await;
     app.get("/queues").await;
     let text = app.get("/metrics").await.text;

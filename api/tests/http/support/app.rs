@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use api::{Api, ApiArgs};
-use dispatch::Dispatch;
+use dispatch::{Backend, Dispatch, DispatchArgs};
+use local_redis::Server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
 use service::{exit::Failure, tasks::Tasks};
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     database: Option<TestDb>,
     /// Where the API finds the database, if not directly.
     url: Option<String>,
+    dispatch: Dispatch,
     until_ready: bool,
 }
 
@@ -47,7 +49,7 @@ impl Default for Setup {
         let mut args = ApiArgs::default();
         args.http.bind = SocketAddr::from(([127, 0, 0, 1], 0));
         args.drain.drain_delay = Duration::ZERO.into();
-        Self { args, database: None, url: None, until_ready: true }
+        Self { args, database: None, url: None, dispatch: Dispatch::default(), until_ready: true }
     }
 }
 
@@ -68,6 +70,13 @@ impl Setup {
         self
     }
 
+    /// In Redis mode.
+    pub(crate) fn beside(mut self, redis: &Server) -> Self {
+        let (queue_backend, redis_addr) = (Backend::Redis, Some(redis.address()));
+        self.dispatch = DispatchArgs { queue_backend, redis_addr, ..DispatchArgs::default() }.dispatch().unwrap();
+        self
+    }
+
     pub(crate) fn not_ready(mut self) -> Self {
         self.until_ready = false;
         self
@@ -79,7 +88,7 @@ impl Setup {
             None => TestDb::migrated().await,
         };
         let url = self.url.unwrap_or_else(|| database.url().to_owned());
-        let api = Api::bind(self.args, TestDb::at(&url), Dispatch::default()).await.unwrap();
+        let api = Api::bind(self.args, TestDb::at(&url), self.dispatch).await.unwrap();
         let address = api.local_addr();
         let stop = CancellationToken::new();
         let running = Tasks::new().spawn(api.run(stop.clone()));
