@@ -82,8 +82,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 #[expect(clippy::print_stdout, reason = "the answer of `migrate status` is its output")]
 async fn status(database: &Database, deadline: Duration) -> Result<(), Failure> {
     let status = migrate::status(database, deadline).await.map_err(failure)?;
+    let known = migrate::versions();
     for version in &status.applied {
-        println!("applied  {version}");
+        let by = if known.contains(version) { "" } else { " by another release" };
+        println!("applied  {version}{by}");
     }
     for version in &status.pending {
         println!("pending  {version}");

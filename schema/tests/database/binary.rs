@@ -2,7 +2,8 @@
 
 use std::process::{Child, Command, Output, Stdio};
 
-use schema::migrate::required_version;
+use diesel_async::SimpleAsyncConnection;
+use schema::migrate::{required_version, versions};
 
 use crate::support::empty;
 
@@ -11,6 +12,7 @@ const DONE: i32 = 0;
 const USAGE: i32 = 64;
 const UNAVAILABLE: i32 = 69;
 const PENDING: i32 = 70;
+const FAILED: i32 = 70;
 
 /// The binary with an empty environment but for the database.
 fn command(url: &str, arguments: &[&str]) -> Command {
@@ -41,18 +43,49 @@ fn fails(output: &Output, code: i32) -> String {
     errors[0].to_owned()
 }
 
+/// What `status` prints when all of these versions stand so.
+fn all(state: &str, versions: &[String]) -> String {
+    versions.iter().map(|version| format!("{state}  {version}\n")).collect()
+}
+
 #[tokio::test]
 async fn status_tells_before_and_after() {
     let empty = empty().await;
+    let versions = versions();
     let before = run(&empty.url, &["status"]);
     fails(&before, PENDING);
-    assert_eq!(stdout(&before), format!("pending  {}\n", required_version()));
+    assert_eq!(stdout(&before), all("pending", &versions));
     assert_eq!(run(&empty.url, &[]).status.code(), Some(DONE));
     let after = run(&empty.url, &["status"]);
     assert_eq!(after.status.code(), Some(DONE));
-    assert_eq!(stdout(&after), format!("applied  {}\n", required_version()));
+    assert_eq!(stdout(&after), all("applied", &versions));
     assert_eq!(run(&empty.url, &["revert"]).status.code(), Some(DONE));
-    fails(&run(&empty.url, &["status"]), PENDING);
+    let reverted = run(&empty.url, &["status"]);
+    fails(&reverted, PENDING);
+    let (newest, rest) = versions.split_last().unwrap();
+    assert_eq!(stdout(&reverted), all("applied", rest) + &format!("pending  {newest}\n"));
+}
+
+/// After a rollback of the code, the schema is one that this release does not know. It leaves that alone.
+#[tokio::test]
+async fn a_newer_schema_is_left_alone() {
+    let empty = empty().await;
+    assert_eq!(run(&empty.url, &[]).status.code(), Some(DONE));
+    let newer = "INSERT INTO public.__diesel_schema_migrations (version) VALUES ('99991231000001')";
+    empty.connect().await.batch_execute(newer).await.unwrap();
+    let applied = "SELECT version FROM public.__diesel_schema_migrations";
+    let before = empty.lines(applied).await;
+
+    let again = run(&empty.url, &[]);
+    assert_eq!(again.status.code(), Some(DONE));
+    assert!(stdout(&again).contains("nothing to do"), "{}", stdout(&again));
+    assert_eq!(run(&empty.url, &["--wait"]).status.code(), Some(DONE));
+    let status = run(&empty.url, &["status"]);
+    assert_eq!(status.status.code(), Some(DONE));
+    assert_eq!(stdout(&status), all("applied", &versions()) + "applied  99991231000001 by another release\n");
+    let error = fails(&run(&empty.url, &["revert"]), FAILED);
+    assert!(error.contains("99991231000001"), "{error}");
+    assert_eq!(empty.lines(applied).await, before);
 }
 
 #[tokio::test]
