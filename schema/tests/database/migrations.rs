@@ -10,21 +10,8 @@ use crate::support::{Empty, empty, empty_on};
 const DEADLINE: Duration = Duration::from_secs(60);
 const DAYS_AHEAD: u32 = 2;
 
-/// Everything the migrations make, as text.
-const OBJECTS: &str = "
-    SELECT 'column ' || table_schema || '.' || table_name || '.' || column_name || ' ' || data_type || ' ' || is_nullable
-           || ' ' || coalesce(column_default, '')
-    FROM information_schema.columns WHERE table_schema IN ('taskrow', 'public')
-    UNION ALL
-    SELECT 'index ' || indexdef FROM pg_indexes WHERE schemaname = 'taskrow'
-    UNION ALL
-    SELECT 'constraint ' || conrelid::regclass || ' ' || pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'taskrow'::regnamespace
-    UNION ALL
-    SELECT 'function ' || proname || ' ' || md5(pg_get_functiondef(oid)) FROM pg_proc WHERE pronamespace = 'taskrow'::regnamespace
-    UNION ALL
-    SELECT 'comment ' || classoid::regclass || ' ' || objsubid || ' ' || description FROM pg_description
-    WHERE objoid IN (SELECT oid FROM pg_class WHERE relnamespace = 'taskrow'::regnamespace)";
+/// Everything the migrations make, as text. `dev/tests/upgrade` compares releases by it, too.
+const OBJECTS: &str = include_str!("objects.sql");
 
 async fn up_down_and_up_again(empty: Empty) {
     let database = &empty.database;
