@@ -7,7 +7,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BACKEND ?= postgres
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fmt bench images e2e clean-data
+.PHONY: help setup run test previous lint fmt bench images e2e clean-data
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -21,8 +21,12 @@ run: setup ## Run the whole system locally; BACKEND=redis puts a Redis beside Po
 test: ## Run every test, with one throw-away Postgres beside them
 	@dev/setup.sh --test
 	kustomize/checks/run.sh
+	@dev/previous-release.sh $(TARGET)
 	cargo test --workspace --no-run
 	$(TARGET)/debug/local-pg exec -- cargo test --workspace
+
+previous: ## Build the binaries of the previous release, for the tests that need them; once
+	@dev/previous-release.sh $(TARGET)
 
 lint: ## Check formatting and lints
 	cargo fmt --all --check

@@ -2,22 +2,18 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+mod eventually;
+
 use std::{
-    fmt::Display,
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tokio::{
-    task,
-    time::{self, Instant},
-};
+use tokio::task;
 
-/// Long enough for the slowest machine; nothing waits that long when all is well.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) use eventually::eventually;
 
 /// A running system.
 pub(crate) struct Local {
@@ -25,38 +21,6 @@ pub(crate) struct Local {
     pub(crate) api: String,
     pub(crate) worker: String,
     client: reqwest::Client,
-}
-
-/// Something found, or the reason why not yet.
-pub(crate) trait Found {
-    type Value;
-    fn found(self) -> Result<Self::Value, String>;
-}
-
-impl<T> Found for Option<T> {
-    type Value = T;
-    fn found(self) -> Result<T, String> {
-        self.ok_or_else(|| "nothing found".to_owned())
-    }
-}
-
-impl<T, E: Display> Found for Result<T, E> {
-    type Value = T;
-    fn found(self) -> Result<T, String> {
-        self.map_err(|error| error.to_string())
-    }
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) async fn eventually<F: Found>(mut ask: impl AsyncFnMut() -> F) -> F::Value {
-    let started = Instant::now();
-    loop {
-        match ask().await.found() {
-            Ok(value) => return value,
-            Err(reason) if started.elapsed() > DEADLINE => panic!("not within {DEADLINE:?}: {reason}"),
-            Err(_) => time::sleep(Duration::from_millis(20)).await,
-        }
-    }
 }
 
 fn command(environment: &[(&str, &str)]) -> Command {
