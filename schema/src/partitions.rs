@@ -24,7 +24,9 @@ pub const DEFAULT_DAYS_AHEAD: u32 = 7;
 /// Longest wait for a lock that attaching or dropping a partition needs; queries behind it wait as long. Statements take the
 /// tables in different orders, so a wait can be half of a deadlock: it must end long before Postgres looks for one (after
 /// `deadlock_timeout`, 1 s) and fails somebody's statement instead.
-const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
+///
+/// Who is frozen or cut off before its commit holds up everybody, too, until Postgres ends its transaction.
+const TIMEOUTS: &str = "SET LOCAL lock_timeout = '100ms'; SET LOCAL idle_in_transaction_session_timeout = '2s'";
 /// How often to try, and how long others may go on in between. Under load every other try meets a statement that has one
 /// table and wants another.
 const LOCK_TRIES: u32 = 40;
@@ -108,7 +110,7 @@ pub async fn drop_day(connection: &mut AsyncPgConnection, day: NaiveDate) -> Que
 
 /// Begins a transaction that locks whole tables: bounds its waits. When one ends by that, [`Tries`] tells whether to try again.
 pub async fn give_way(connection: &mut AsyncPgConnection) -> QueryResult<()> {
-    connection.batch_execute(LOCK_TIMEOUT).await
+    connection.batch_execute(TIMEOUTS).await
 }
 
 /// Counts the tries of a transaction that [gives way](give_way).

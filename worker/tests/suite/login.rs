@@ -24,9 +24,12 @@ async fn role(queue: &Queue, password: &str) {
     let quoted = password.replace('\'', "''");
     let database = queue.url.rsplit('/').next().expect("a name");
     let role = format!("app_{database}");
+    // What a worker made as this role is its own, so it is made once.
+    let is_there = queue.count(&format!("SELECT count(*) FROM pg_roles WHERE rolname = '{role}'")).await == 1;
+    let verb = if is_there { "ALTER" } else { "CREATE" };
     queue
         .execute(&format!(
-            "SET password_encryption = 'scram-sha-256'; DROP ROLE IF EXISTS {role}; CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{quoted}'"
+            "SET password_encryption = 'scram-sha-256'; {verb} ROLE {role} LOGIN SUPERUSER PASSWORD '{quoted}'"
         ))
         .await;
 }

@@ -6,8 +6,10 @@ mod support;
 
 // What does not depend on the backend.
 mod configuration;
+mod finisher;
 mod listener;
 mod login;
+mod partitions;
 
 // What only this backend promises.
 mod exact_order;
