@@ -112,7 +112,8 @@ async fn a_wrong_password_for_redis_is_said_once_and_the_api_goes_on() {
 
     // It tries again and again, in vain.
     let client = redis::Client::open(format!("redis://:right@{}", redis.address())).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let patient = redis::AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let stats: String = redis::cmd("INFO").arg("stats").query_async(&mut connection).await.unwrap();

@@ -151,7 +151,7 @@ impl Link {
         self.connection.is_some()
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, LinkError> {
+    pub(crate) async fn connect(&self) -> Result<MultiplexedConnection, LinkError> {
         // Each command here is timed by its caller, for reads block on purpose.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT_TIMEOUT)).set_response_timeout(None);

@@ -376,8 +376,8 @@ mod tests {
     #[tokio::test]
     async fn consumers_that_did_nothing_for_long_and_hold_nothing_are_removed() {
         let server = Server::start().unwrap_or_else(|error| panic!("{error}"));
-        let client = redis::Client::open(format!("redis://{}", server.address())).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let info = redis::IntoConnectionInfo::into_connection_info(format!("redis://{}", server.address())).unwrap();
+        let mut connection = Redis::new(info, None).unwrap().link().connect().await.unwrap();
         let keys = Keys { all: vec!["stream".to_owned()], lanes: 1 };
         prepare(&mut connection, &keys).await.unwrap();
         for consumer in ["me", "idle", "holder"] {

@@ -76,6 +76,10 @@ struct Channel {
     /// When the last delivery was claimed, and how long its tasks had waited.
     last: Option<(Instant, Duration)>,
     stream_state: SharedState,
+    lanes: usize,
+    /// How many looks at the table follow at once, whatever they find: each starts with another lane, and finds more of that than there is
+    /// room for when that one is busy.
+    looks_left: usize,
     metrics: Metrics,
 }
 
@@ -86,7 +90,16 @@ pub(crate) fn open(redis: Option<&Redis>, worker: WorkerId, lanes: &[Lane], metr
     let (delivered, deliveries) = mpsc::channel(1);
     let stream_state = SharedState::default();
     let reader = Reader::new(redis, worker, lanes, to_do, delivered, stream_state.clone(), metrics.clone());
-    let channel = Channel { commands, deliveries, is_asked: false, last: None, stream_state, metrics: metrics.clone() };
+    let channel = Channel {
+        commands,
+        deliveries,
+        is_asked: false,
+        last: None,
+        stream_state,
+        lanes: lanes.len(),
+        looks_left: lanes.len(),
+        metrics: metrics.clone(),
+    };
     (Source(Some(channel)), reader)
 }
 
@@ -145,15 +158,21 @@ impl Source {
     /// when nobody told anything.
     ///
     /// In Postgres mode at once: there is no other way to hear of the rest. In Redis mode the streams deliver about in the order of the table, so
-    /// a task there that has waited much longer than those just delivered is one that Redis lost, and the next look follows at once, too. Otherwise the
-    /// rest is left to the streams, for a claim from the table makes their entries stale.
-    pub fn look_again_in(&self, waited: Duration, poll: Duration) -> Duration {
-        let Some(channel) = &self.0 else { return Duration::ZERO };
+    /// a task there that has waited much longer than those just delivered is one that Redis lost, and the next looks follow at once, too: until a
+    /// look at each lane has found none. Otherwise the rest is left to the streams, for a claim from the table makes their entries stale.
+    pub fn look_again_in(&mut self, waited: Duration, poll: Duration) -> Duration {
+        let Some(channel) = &mut self.0 else { return Duration::ZERO };
         let (expected, otherwise) = match (channel.stream_state.get(), channel.last) {
             (StreamState::Away, _) => return Duration::ZERO,
             (StreamState::Empty, _) | (StreamState::Flowing, None) => (MARGIN, MARGIN),
             (StreamState::Flowing, Some((at, waited))) => (waited + at.elapsed() + MARGIN, poll),
         };
-        if waited > expected { Duration::ZERO } else { otherwise.min(poll) }
+        let is_lost = waited > expected;
+        channel.looks_left = if is_lost { channel.lanes } else { channel.looks_left.saturating_sub(1) };
+        if channel.looks_left > 0 {
+            return Duration::ZERO;
+        }
+        channel.looks_left = channel.lanes;
+        otherwise.min(poll)
     }
 }

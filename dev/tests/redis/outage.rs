@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    parts::{Load, Part, Redis, metric, submit, until_ready, until_without_redis},
+    parts::{Load, Part, Redis, metric, submit, submit_batch, submit_batch_of, until_ready, until_without_redis},
     store::Store,
     support::{Local, eventually},
 };
@@ -61,10 +61,7 @@ async fn what_redis_forgot_is_found_in_the_table() {
         let mut redis = Redis::start();
         let system = local(&store, &redis, &[("WORKER_CONCURRENCY", "4")]).await;
         // Slots are full, so that what follows waits in Redis.
-        let hour = json!({"ms": 3_600_000});
-        let sleeps = [(); 4].map(|()| submit(&system.api, "?kind=sleep", &hour));
-        let sleepers = join_all(sleeps).await;
-        eventually(async || (store.counts().await.processing == 4).then_some(())).await;
+        let sleepers = fill_slots(&system, &store).await;
         let load = Load::of(2000);
         load.run(&[&system.api]).await;
         eventually(async || (redis.entries().await > 0).then_some(())).await;
@@ -75,11 +72,53 @@ async fn what_redis_forgot_is_found_in_the_table() {
             redis.ask::<()>("FLUSHALL").await;
         }
         assert_eq!((redis.entries().await, store.counts().await.done), (0, 0));
-        for id in &sleepers {
-            let url = format!("{}/tasks/{id}", system.api);
-            assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
-        }
+        cancel(&system, &sleepers).await;
         store.until_all_done_once(load.tasks).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_lane_lost_does_not_wait_until_another_is_empty() {
+    let store = Store::new().await;
+    let redis = Redis::start();
+    let system = local(&store, &redis, &[("WORKER_CONCURRENCY", "4"), ("WORKER_PREFETCH", "0")]).await;
+    let sleepers = fill_slots(&system, &store).await;
+    submit_batch(&system.api, 1000).await;
+    eventually(async || (redis.ask::<usize>("DEL taskrow:default#echo").await == 1).then_some(())).await;
+    // What came seconds later is told before it, and more of it than there is room for all the time.
+    eventually(async || (store.number(WAITED_S).await >= 3).then_some(())).await;
+    submit_batch_of(&system.api, 5000, &json!({"kind": "sleep", "payload": {"ms": 10}})).await;
+    cancel(&system, &sleepers).await;
+
+    let done = async |kind| {
+        let query = "SELECT count(*) FROM tasks WHERE status = 'done' AND kind = ";
+        store.number(&format!("{query}'{kind}'")).await
+    };
+    eventually(async || match done("echo").await {
+        1000 => Ok(()),
+        found => Err(format!("{found} of the lost ones are done, {} of the others", done("sleep").await)),
+    })
+    .await;
+    let others = done("sleep").await;
+    assert!(others < 5000, "{others} of the other lane were done first");
+}
+
+/// For how many seconds the oldest task that waits has waited.
+const WAITED_S: &str = "SELECT coalesce(floor(extract(epoch FROM clock_timestamp() - min(created_at))), 0) FROM tasks WHERE status = 'queued'";
+
+/// Gives a worker with four slots something to do until it is cancelled.
+async fn fill_slots(system: &Local, store: &Store) -> Vec<String> {
+    let hour = json!({"ms": 3_600_000});
+    let sleeps = [(); 4].map(|()| submit(&system.api, "?kind=sleep", &hour));
+    let sleepers = join_all(sleeps).await;
+    eventually(async || (store.counts().await.processing == 4).then_some(())).await;
+    sleepers
+}
+
+async fn cancel(system: &Local, tasks: &[String]) {
+    for id in tasks {
+        let url = format!("{}/tasks/{id}", system.api);
+        assert!(reqwest::Client::new().delete(url).send().await.unwrap().status().is_success());
     }
 }
 

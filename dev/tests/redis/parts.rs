@@ -10,6 +10,7 @@ use api::{Api, ApiArgs};
 use dispatch::{Backend, Dispatch, DispatchArgs};
 use futures_util::{StreamExt, stream};
 use local_redis::Server;
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use service::{exit::Failure, tasks::Tasks};
@@ -130,7 +131,12 @@ pub(crate) async fn submit(url: &str, options: &str, payload: &Value) -> String 
 
 /// Submits a batch of so many tasks.
 pub(crate) async fn submit_batch(url: &str, tasks: usize) {
-    let batch: Vec<_> = (0..tasks).map(|number| json!({"payload": number})).collect();
+    submit_batch_of(url, tasks, &json!({"payload": 1})).await;
+}
+
+/// Submits a batch of so many equal tasks.
+pub(crate) async fn submit_batch_of(url: &str, tasks: usize, task: &Value) {
+    let batch = vec![task; tasks];
     let answer = Client::new().post(format!("{url}/tasks/batch")).json(&batch).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::CREATED, "{:?}", answer.text().await);
 }
@@ -205,12 +211,18 @@ impl Redis {
         task::block_in_place(|| self.0.start_again()).unwrap();
     }
 
-    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &str) -> T {
+        self.tell(&command.split(' ').collect::<Vec<_>>()).await
+    }
+
+    /// As [`Redis::ask`], for words with spaces in them.
+    pub(crate) async fn tell<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let client = redis::Client::open(format!("redis://{}", self.address())).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut asked = redis::Cmd::new();
-        asked.arg(command.split(' ').collect::<Vec<_>>());
-        asked.query_async(&mut connection).await.unwrap()
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+        let mut command = Cmd::new();
+        command.arg(words);
+        command.query_async(&mut connection).await.unwrap()
     }
 
     /// How many entries stand in all streams.

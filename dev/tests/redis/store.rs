@@ -1,7 +1,7 @@
 //! What became of the tasks of a test.
 
 use diesel::{QueryableByName, sql_query, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use local_pg::testing::{self, TestDatabase};
 use service::database::{Database, Session};
 
@@ -26,6 +26,12 @@ pub(crate) struct Counts {
     pub(crate) first_attempts: i64,
 }
 
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
 impl Store {
     pub(crate) async fn new() -> Self {
         Self(testing::database().await)
@@ -40,7 +46,7 @@ impl Store {
     }
 
     pub(crate) async fn counts(&self) -> Counts {
-        let mut connection = self.database("test").connect(Session::POOL.named("test")).await.unwrap();
+        let mut connection = self.connect().await;
         let query = sql_query(
             "SELECT (SELECT count(*) FROM taskrow.records) AS tasks,
                     count(*) FILTER (WHERE status = 1) AS done, count(*) FILTER (WHERE status = 3) AS cancelled,
@@ -49,6 +55,20 @@ impl Store {
              FROM taskrow.outcomes",
         );
         query.get_result(&mut connection).await.unwrap()
+    }
+
+    /// The number that a query answers.
+    pub(crate) async fn number(&self, query: &str) -> i64 {
+        let mut connection = self.connect().await;
+        sql_query(format!("SELECT ({query})::bigint AS number"))
+            .get_result::<Number>(&mut connection)
+            .await
+            .unwrap()
+            .number
+    }
+
+    async fn connect(&self) -> AsyncPgConnection {
+        self.database("test").connect(Session::POOL.named("test")).await.unwrap()
     }
 
     /// Waits until this many tasks are done, and there are no others but cancelled ones, each by its first attempt: none was lost, and none

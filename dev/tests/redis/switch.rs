@@ -96,13 +96,9 @@ async fn a_rolling_switch_under_load() {
 async fn workers_find_their_tasks_behind_many_stale_entries() {
     let store = Store::new().await;
     let redis = Redis::start();
-    let add = "for i = 1, 50000 do redis.call('XADD', 'taskrow:default#echo', '*', 'batch', ARGV[1]) end";
-    let client = redis::Client::open(format!("redis://{}", redis.address())).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     // Of tasks that were done meanwhile by workers of the other backend.
-    let mut fill = redis::cmd("EVAL");
-    fill.arg(add).arg(0).arg("01932f5e-7b5c-7000-8000-000000000000");
-    fill.query_async::<()>(&mut connection).await.unwrap();
+    let add = "for i = 1, 50000 do redis.call('XADD', 'taskrow:default#echo', '*', 'batch', ARGV[1]) end";
+    redis.tell::<()>(&["EVAL", add, "0", "01932f5e-7b5c-7000-8000-000000000000"]).await;
     let api = Part::api(&store, redis.dispatch()).await;
     let worker = Part::worker(&store, redis.dispatch()).await;
     let load = Load::of(500);

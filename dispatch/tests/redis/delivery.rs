@@ -78,6 +78,26 @@ async fn a_wait_that_is_dropped_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_worker_without_room_lets_go_of_what_it_was_delivered() {
+    let bed = Bed::new();
+    let publishing = bed.publishing();
+    let mut full = bed.worker(1);
+    full.ask_and_hang_up(&bed).await;
+    full.source.let_go().await;
+    let published = publishing.some(1);
+    eventually("it is delivered", async || bed.pending().await == 1).await;
+    eventually("it is let go of", async || {
+        full.source.let_go().await;
+        bed.pending().await == 0
+    })
+    .await;
+    assert_eq!(bed.worker(2).take_all(&published).await, 1);
+    // And it hears of more once there is room.
+    let published = publishing.some(3);
+    assert_eq!(full.take_all(&published).await, 3);
+}
+
+#[tokio::test]
 async fn urgent_batches_come_first() {
     let bed = Bed::new();
     let publishing = bed.publishing();

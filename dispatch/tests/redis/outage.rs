@@ -1,6 +1,8 @@
 //! Redis loses everything, hangs, dies, comes back.
 
-use crate::support::{Bed, PRODUCTS, STREAM, batch, claimed, eventually, eventually_is};
+use local_redis::Server;
+
+use crate::support::{Bed, PRODUCTS, STREAM, batch, claimed, eventually, eventually_is, tell};
 
 #[tokio::test]
 async fn a_flush_while_a_worker_waits() {
@@ -159,6 +161,26 @@ async fn a_server_that_refuses_writes_is_missing() {
             worker.source.settle(delivery, &claimed).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_write_to_its_disk_is_missing() {
+    let server = Server::with(&[("enable-protected-configs", "yes")]).unwrap_or_else(|error| panic!("{error}"));
+    let bed = Bed::on(server);
+    let address = bed.server.address();
+    let publishing = bed.publishing();
+    let readiness = bed.watched();
+    eventually_is(&readiness, Ok(())).await;
+    let gone = tempfile::tempdir().unwrap();
+    tell::<()>(&address, &["CONFIG", "SET", "dir", gone.path().to_str().unwrap()]).await;
+    gone.close().unwrap();
+    tell::<()>(&address, &["CONFIG", "SET", "save", "1 1"]).await;
+    publishing.some(1);
+    eventually_is(&readiness, Err("MISCONF")).await;
+    publishing.some(1);
+    eventually("workers are told otherwise", async || publishing.woken() > 0).await;
+    bed.ask::<()>("CONFIG SET stop-writes-on-bgsave-error no").await;
+    eventually_is(&readiness, Ok(())).await;
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use queue::{
     wakeup::Notifier,
     workers::WorkerId,
 };
-use redis::{Cmd, FromRedisValue, Value};
+use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Value};
 use service::{readiness::Readiness, tasks::Tasks};
 use tokio::{
     task::JoinHandle,
@@ -250,13 +250,17 @@ pub(crate) async fn ask<T: FromRedisValue>(address: &str, command: &str) -> T {
     tell(address, &words).await
 }
 
-/// What a command of any bytes answers.
+/// What a command of any bytes answers, however long that takes.
 pub(crate) async fn tell<T: FromRedisValue>(address: &str, words: &[impl redis::ToRedisArgs]) -> T {
+    let patient = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
     let client = redis::Client::open(format!("redis://{address}")).unwrap();
-    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut command = Cmd::new();
     command.arg(words);
-    command.query_async(&mut connection).await.unwrap()
+    let answer = async {
+        let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    };
+    within("an answer", answer).await
 }
 
 pub(crate) async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
