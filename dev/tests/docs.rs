@@ -82,7 +82,8 @@ fn links_in_documents_lead_somewhere() {
 
 #[test]
 fn the_variables_documented_are_the_variables_read() {
-    let mut read: BTreeSet<String> = ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "TASKROW_PG_BIN", "TASKROW_REDIS_BIN"].map(str::to_owned).into();
+    let mut read: BTreeSet<String> =
+        ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "TASKROW_PG_BIN", "TASKROW_REDIS_BIN"].map(str::to_owned).into();
     for (path, code) in texts("rs") {
         if path.components().any(|part| part.as_os_str() == "src") {
             read.extend(code.split("env = \"").skip(1).filter_map(|rest| Some(rest.split('"').next()?.to_owned())));
