@@ -222,12 +222,13 @@ async fn encrypted_connections_trust_whom_they_are_told_to() {
 
     let (elsewhere, other_url, other) = with_tls("elsewhere.example");
     let other_ca = other.path().join("ca.pem").to_str().expect("text").to_owned();
-    for settings in [
-        // Signed by nobody it knows; signed for another name; not encrypted at all.
-        [("REDIS_ADDR", url.as_str()), ("REDIS_CA_FILE", other_ca.as_str())].as_slice(),
-        &[("REDIS_ADDR", &url)],
-        &[("REDIS_ADDR", &other_url), ("REDIS_CA_FILE", &other_ca)],
-        &[("REDIS_ADDR", &format!("rediss://{}", redis.address())), ("REDIS_CA_FILE", &ca)],
+    let plain = format!("rediss://{}", redis.address());
+    for (settings, said) in [
+        // Signed by nobody it knows, twice; signed for another name; not encrypted at all.
+        ([("REDIS_ADDR", url.as_str()), ("REDIS_CA_FILE", other_ca.as_str())].as_slice(), ["certificate"].as_slice()),
+        (&[("REDIS_ADDR", &url)], &["certificate"]),
+        (&[("REDIS_ADDR", &other_url), ("REDIS_CA_FILE", &other_ca)], &["certificate"]),
+        (&[("REDIS_ADDR", &plain), ("REDIS_CA_FILE", &ca)], &["timed out", "no answer"]),
     ] {
         let worker = Process::start(&queue, settings);
         let id = queue.submit_one(task("echo", "1")).await;
@@ -240,7 +241,7 @@ async fn encrypted_connections_trust_whom_they_are_told_to() {
             (reason != "not reached yet").then_some(reason)
         })
         .await;
-        assert!(["certificate", "timed out"].iter().any(|said| reason.contains(said)), "{settings:?}: {reason}");
+        assert!(said.iter().any(|said| reason.contains(said)), "{settings:?}: {reason}");
     }
     drop(elsewhere);
 }
