@@ -9,7 +9,7 @@ use crate::support::{
     proxy::{Mode, Proxy},
     queue::{Queue, task},
     within,
-    worker::{builtin, config, start},
+    worker::{builtin, config, of_queues, start},
 };
 
 /// How its connection waits.
@@ -29,7 +29,8 @@ async fn a_worker_frozen_while_it_makes_partitions_holds_nobody_up_for_long() {
         )
         .await;
     let proxy = Proxy::new(&queue.url).await;
-    let _frozen = start(builtin(), config(), queue.servers_by(&proxy));
+    // Of another queue, for a claim of its own that is under way would take the task along.
+    let _frozen = start(builtin(), of_queues(&["other"]), queue.servers_by(&proxy));
     eventually("it makes one", async || (partitioner(&queue).await == "active PgSleep").then_some(())).await;
     proxy.set(Mode::Stall);
     queue.execute("DROP EVENT TRIGGER dawdle").await;
