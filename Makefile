@@ -6,6 +6,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # What hands tasks to workers in a local run: postgres or redis.
 BACKEND ?= postgres
 
+# Most tests wait most of the time: for a lease to end, a server to start.
+TEST_THREADS := $(shell echo $$(( 3 * $$(getconf _NPROCESSORS_ONLN) )))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test previous lint fmt bench images e2e clean-data
 
@@ -23,7 +26,7 @@ test: ## Run every test, with one throw-away Postgres beside them
 	kustomize/checks/run.sh
 	@dev/previous-release.sh $(TARGET)
 	cargo test --workspace --no-run
-	$(TARGET)/debug/local-pg exec -- cargo test --workspace
+	RUST_TEST_THREADS=$(TEST_THREADS) $(TARGET)/debug/local-pg exec -- cargo test --workspace
 
 previous: ## Build the binaries of the previous release, for the tests that need them; once
 	@dev/previous-release.sh $(TARGET)

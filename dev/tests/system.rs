@@ -68,7 +68,8 @@ async fn bad_configuration_is_one_line_and_64() {
 #[tokio::test]
 async fn the_metrics_documented_are_the_metrics_served() {
     let database = local_pg::testing::empty_database().await;
-    let local = Local::start(&[("DATABASE_URL", database.url())]).await;
+    // This mode has all that the other one has, and more.
+    let local = Local::start(&[("DATABASE_URL", database.url()), ("QUEUE_BACKEND", "redis")]).await;
     let posted = local.post("/tasks", &json!(1)).await;
     let path = format!("/tasks/{}", posted["id"].as_str().unwrap());
     eventually(async || Some(local.get(&path).await).filter(|task| task["status"] == "done")).await;
