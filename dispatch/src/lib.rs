@@ -15,11 +15,12 @@
 //!                     └── Redis away: NOTIFY ──> claim ──> leases
 //! ```
 //!
-//! Files: [`streams`](mod@streams) names and entries, [`link`](mod@link) connections, [`publisher`](mod@publisher) and [`source`](mod@source)
-//! the two ends, [`reader`](mod@reader) what a source does in the background.
+//! In reading order: `streams`: names and entries; `publisher` and `source`: the two ends; `reader`: what a source does in the background; `link`:
+//! connections; `complaints`: what of all that is worth a line in the log.
 
 mod address;
 mod args;
+mod complaints;
 mod link;
 mod metrics;
 mod publisher;
@@ -27,9 +28,10 @@ mod reader;
 mod source;
 mod streams;
 
+use std::time::Duration;
+
 use queue::{task::Lane, wakeup::Notifier, workers::WorkerId};
 use service::{backoff::jittered, readiness::Readiness};
-use std::time::Duration;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 

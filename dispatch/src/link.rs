@@ -12,10 +12,7 @@ use redis::{
     streams::StreamAddOptions,
 };
 use service::exit::Failure;
-use tokio::{
-    sync::Notify,
-    time::{self, Instant},
-};
+use tokio::{sync::Notify, time};
 
 use crate::streams::FIELD;
 
@@ -23,8 +20,6 @@ use crate::streams::FIELD;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest wait for the answer to commands that do not block.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
-/// Shortest time between two complaints in the log.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged, and after which silence the peer is probed.
 const TCP_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -36,11 +31,13 @@ pub(crate) struct Redis {
 }
 
 /// Why Redis did not do it. What it did is unknown.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     /// It refused, or the connection broke.
-    Redis(RedisError),
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// No answer in time.
+    #[error("no answer from Redis")]
     TimedOut,
 }
 
@@ -48,15 +45,6 @@ impl LinkError {
     /// The connection had ended: its server may be there all the same.
     pub(crate) fn is_hang_up(&self) -> bool {
         matches!(self, Self::Redis(error) if error.is_connection_dropped())
-    }
-}
-
-impl std::fmt::Display for LinkError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Redis(error) => error.fmt(f),
-            Self::TimedOut => f.write_str("no answer from Redis"),
-        }
     }
 }
 
@@ -160,57 +148,5 @@ impl Link {
             Ok(connection) => connection.map_err(LinkError::Redis),
             Err(_) => Err(LinkError::TimedOut),
         }
-    }
-}
-
-/// Decides what is worth a line in the log: an error that was not the last one, and its end; never more than one pair in a while.
-#[derive(Debug, Default)]
-pub(crate) struct Complaints {
-    last: Option<(String, Instant)>,
-    is_open: bool,
-}
-
-impl Complaints {
-    /// Whether to tell of this error.
-    pub(crate) fn are_news(&mut self, error: &LinkError) -> bool {
-        let text = error.to_string();
-        let are_news = match &self.last {
-            None => true,
-            Some((last, at)) => (!self.is_open || *last != text) && at.elapsed() >= COMPLAINT_INTERVAL,
-        };
-        if are_news {
-            self.last = Some((text, Instant::now()));
-            self.is_open = true;
-        }
-        are_news
-    }
-
-    /// Whether to tell that it works again.
-    pub(crate) fn are_over(&mut self) -> bool {
-        std::mem::take(&mut self.is_open)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_line_per_change_and_never_a_flood() {
-        let refused = LinkError::Redis(RedisError::from((redis::ErrorKind::Io, "refused")));
-        let mut complaints = Complaints::default();
-        assert!(!complaints.are_over(), "nothing was wrong");
-        assert!(complaints.are_news(&refused));
-        assert!(!complaints.are_news(&refused), "the same again");
-        assert!(!complaints.are_news(&LinkError::TimedOut), "too soon");
-        time::advance(COMPLAINT_INTERVAL).await;
-        assert!(!complaints.are_news(&refused), "still the same");
-        assert!(complaints.are_news(&LinkError::TimedOut));
-        assert!(complaints.are_over());
-        assert!(!complaints.are_over());
-        assert!(!complaints.are_news(&LinkError::TimedOut), "it comes and goes");
-        assert!(!complaints.are_over());
-        time::advance(COMPLAINT_INTERVAL).await;
-        assert!(complaints.are_news(&LinkError::TimedOut));
     }
 }

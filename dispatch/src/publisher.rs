@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    link::{Complaints, Link, LinkError, PATIENCE, Redis},
+    complaints::Complaints,
+    link::{Link, LinkError, PATIENCE, Redis},
     metrics::Metrics,
     streams::{FIELD, LENGTH_LIMIT, TTL_S, key_of},
 };

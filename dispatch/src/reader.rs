@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    link::{Complaints, Link, LinkError, PATIENCE, Redis},
+    complaints::Complaints,
+    link::{Link, LinkError, PATIENCE, Redis},
     metrics::Metrics,
     publisher::append,
     source::{Command, Delivery, SharedState, StreamState},

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Notes the payloads in the order they ran.
-pub(crate) fn notes() -> (Builder, Arc<Mutex<Vec<String>>>) {
+fn notes() -> (Builder, Arc<Mutex<Vec<String>>>) {
     let notes = Arc::new(Mutex::new(Vec::new()));
     let written = notes.clone();
     let note = move |task: Context| {
@@ -21,19 +21,19 @@ pub(crate) fn notes() -> (Builder, Arc<Mutex<Vec<String>>>) {
     (Worker::builder().handler("note", note), notes)
 }
 
-pub(crate) fn note(number: i16, priority: i16) -> NewTask {
+fn note(number: i16, priority: i16) -> NewTask {
     let mut task = task("note", &number.to_string());
     task.options.priority = priority;
     task
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn first_in_first_out_and_urgent_ones_before() {
+/// Tasks with these priorities, again and again, run by priority and then in the order in which they came.
+pub(crate) async fn run_by_priority(priorities: &[i16]) {
     let queue = Queue::new().await;
     let mut ids = Vec::new();
     let mut expected: Vec<(i16, i16)> = Vec::new();
     for number in 0..150 {
-        let priority = [0, -100, 100, 0][number as usize % 4];
+        let priority = priorities[number as usize % priorities.len()];
         ids.push(queue.submit_one(note(number, priority)).await);
         expected.push((-priority, number));
     }
@@ -43,6 +43,11 @@ async fn first_in_first_out_and_urgent_ones_before() {
     queue.done_at(&ids, 1).await;
     let expected: Vec<_> = expected.iter().map(|(_, number)| number.to_string()).collect();
     assert_eq!(*notes.lock().expect("no panic"), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_in_first_out_and_urgent_ones_before() {
+    run_by_priority(&[0, -100, 100, 0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
