@@ -3,6 +3,7 @@
 
 mod cancel;
 mod claim;
+mod claim_batches;
 mod finish;
 mod floors;
 mod heartbeat;

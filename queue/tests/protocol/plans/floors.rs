@@ -25,8 +25,8 @@ async fn a_claim_from_its_floor_walks_over_no_dead_entries() {
     let above = format!(
         "{worker}, 64, 64, '{{default,default}}', '{{echo,echo}}', '{{-32768,0}}', '{{-9223372036854775808,{floor}}}', '{{0,32767}}'"
     );
-    let from_front = explain(&mut queue.volatile, "WITH me AS", &front).await;
-    let from_floor = explain(&mut queue.volatile, "WITH me AS", &above).await;
+    let from_front = explain(&mut queue.volatile, "segments AS MATERIALIZED", &front).await;
+    let from_floor = explain(&mut queue.volatile, "segments AS MATERIALIZED", &above).await;
     assert_eq!((from_front.rows(), from_floor.rows()), (64.0, 64.0));
     let (walked, jumped) = (from_front.pages(), from_floor.pages());
     assert!(jumped < 1500.0, "{jumped} pages");

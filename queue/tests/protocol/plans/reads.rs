@@ -45,19 +45,28 @@ async fn claiming(queue: &mut Harness) {
     let worker = queue.number(&format!("SELECT {ALIVE}")).await;
     let lane = "'{-32768}', '{-9223372036854775808}', '{32767}'";
     let front = format!("{worker}, 64, 64, '{{default}}', '{{echo}}', {lane}");
-    let claim = explain(&mut queue.volatile, "WITH me AS", &front).await;
+    let claim = explain(&mut queue.volatile, "segments AS MATERIALIZED", &front).await;
     assert_eq!(claim.rows(), 64.0);
     // A row of ready: chosen, and deleted by ctid; a row of records. One look for the head of each lane.
     claim.is_bounded("claim of 64 batches", 64.0 * 4.0);
     let one = format!("{worker}, 1, 64, '{{default}}', '{{echo}}', {lane}");
-    explain(&mut queue.volatile, "WITH me AS", &one).await.is_bounded("claim of one task", 64.0 * 4.0);
+    explain(&mut queue.volatile, "segments AS MATERIALIZED", &one).await.is_bounded("claim of one task", 64.0 * 4.0);
     let small = format!("{worker}, 1, 1, '{{default}}', '{{echo}}', {lane}");
-    explain(&mut queue.volatile, "WITH me AS", &small).await.is_bounded("claim of one batch", 8.0);
+    explain(&mut queue.volatile, "segments AS MATERIALIZED", &small).await.is_bounded("claim of one batch", 8.0);
     let idle = format!(
         "{worker}, 64, 64, '{{a,b,default,c}}', '{{echo,echo,other,echo}}', \
          '{{-32768,-32768,-32768,-32768}}', '{{0,0,0,0}}', '{{32767,32767,32767,32767}}'"
     );
-    explain(&mut queue.volatile, "WITH me AS", &idle).await.is_bounded("claim in lanes without tasks", 4.0);
+    explain(&mut queue.volatile, "segments AS MATERIALIZED", &idle)
+        .await
+        .is_bounded("claim in lanes without tasks", 4.0);
+    let told = "SELECT batch FROM taskrow.ready WHERE queue = 'default' AND kind = 'echo' ORDER BY seq DESC LIMIT 64";
+    let told = array(&mut queue.volatile, told).await;
+    let batches = format!("{worker}, 64, {told}, '{{default}}', '{{echo}}'");
+    let claim = explain(&mut queue.volatile, "unnest($3::uuid[]) AS b(batch)", &batches).await;
+    assert_eq!(claim.rows(), 64.0);
+    // A row of ready: found by its batch, and deleted by ctid; a row of records.
+    claim.is_bounded("claim of 64 batches that were told", 64.0 * 3.0);
 }
 
 async fn finishing(queue: &mut Harness) {

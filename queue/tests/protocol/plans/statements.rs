@@ -1,10 +1,10 @@
 //! Running every hot statement once, so that each connection has it prepared.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use queue::{
     Status,
-    claim::{Floors, claim},
+    claim::{Floors, claim, claim_batches},
     inspect::Filter,
     progress,
     requeue::Reason,
@@ -17,7 +17,7 @@ use crate::support::{
     tasks::{But, default_lane, json, task},
 };
 
-/// Submit runs on the durable connection, claim, heartbeat, promote, progress and reads on the volatile one, the rest on the durable.
+/// Submit runs on the durable connection, claims, heartbeat, promote, progress and reads on the volatile one, the rest on the durable.
 pub(super) async fn run_each(queue: &mut Harness) {
     let worker = queue.worker().await;
     let own = queue.submit(vec![task().priority(100); 6]).await;
@@ -36,6 +36,10 @@ pub(super) async fn run_each(queue: &mut Harness) {
     }
     queue.retry(own[5]).await;
     queue.retry(own[0]).await;
+    let told = BTreeSet::from([own[5].batch()]);
+    let claimed = claim_batches(&mut queue.volatile, worker, 9, &told, &lanes).await.unwrap().tasks;
+    assert!(!claimed.is_empty());
+    queue.requeue_all(worker, &claimed, Reason::Release).await;
     queue.cancel(own[5]).await;
     let later = queue.submit_one(task().after(Duration::from_secs(1))).await;
     queue.promote().await;
