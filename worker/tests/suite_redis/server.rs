@@ -28,12 +28,13 @@ pub(crate) fn told_only() -> WorkerConfig {
     WorkerConfig { poll_interval: Duration::from_secs(3600), wakeups: false, ..config() }
 }
 
-/// Waits until the last statement of so many workers' claimers was a look at the table.
+/// Waits until the last statement of so many workers' claimers was a look at the table. A connection is idle with that statement also between
+/// preparing and running it, for a moment: it must have been for longer.
 pub(crate) async fn have_looked(queue: &Queue, workers: i64) {
     let claimers = "FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%claimer'";
-    queue
-        .counts(workers, &format!("SELECT count(*) {claimers} AND state = 'idle' AND query LIKE '%segments AS %'"))
-        .await;
+    let have_run =
+        "state = 'idle' AND query LIKE '%segments AS %' AND clock_timestamp() - state_change > interval '500 ms'";
+    queue.counts(workers, &format!("SELECT count(*) {claimers} AND {have_run}")).await;
 }
 
 pub(crate) struct Redis(Server);
