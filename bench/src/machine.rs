@@ -1,30 +1,39 @@
-//! Facts that figures depend on.
+//! Facts that figures depend on, and what processes use. Linux only; elsewhere what is read from `/proc` is zero or unknown.
 
-use std::{fs, path::Path, process::Child, thread};
+use std::{fs, path::Path, process::Command, thread};
 
 use serde_json::{Value, json};
 
-use crate::server::Bench;
-
-/// Cores and Postgres.
-pub(crate) fn facts(bench: &Bench) -> Value {
+/// The machine, for results.
+pub(crate) fn facts() -> Value {
+    let cpu = read("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
+    let memory_kib = read("/proc/meminfo", "MemTotal").and_then(|text| first_number(&text)).unwrap_or_default();
     json!({
         "cores": thread::available_parallelism().map_or(0, usize::from),
-        "postgres": bench.version(),
-        "settings": "fsync=on, synchronous_commit=on for submit and finish, shared_buffers=512MB, max_wal_size=4GB",
+        "cpu": cpu,
+        "memory_gb": (memory_kib * 1024.0 / 1e9).round(),
+        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
     })
 }
 
-/// Resident memory of a process now, in MB of 10^6 bytes. Linux only; elsewhere zero.
-pub(crate) fn rss_mb(process: &Child) -> f64 {
-    let status =
-        fs::read_to_string(Path::new("/proc").join(process.id().to_string()).join("status")).unwrap_or_default();
-    let kib =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<f64>().ok());
-    kib.unwrap_or_default() * 1024.0 / 1e6
+/// The commit that the working directory is at, with a `+` if files differ from it.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return "unknown".to_owned() };
+    let is_changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_none_or(|changes| !changes.is_empty());
+    commit + if is_changed { "+" } else { "" }
 }
 
-/// Processor time a process has used, in seconds, its ended children included. Linux only; elsewhere zero.
+/// Resident memory of a process now, in MB of 10^6 bytes.
+pub(crate) fn rss_mb(process: u32) -> f64 {
+    let rss = read(&format!("/proc/{process}/status"), "VmRSS").and_then(|text| first_number(&text));
+    rss.unwrap_or_default() * 1024.0 / 1e6
+}
+
+/// Processor time a process has used, in seconds, its ended children included.
 pub(crate) fn cpu_s(process: u32) -> f64 {
     stat(process).map_or(0.0, |stat| stat.cpu_s)
 }
@@ -51,8 +60,13 @@ fn stat(process: u32) -> Option<Stat> {
     Some(Stat { parent: fields.get(1)?.parse().ok()?, cpu_s: ticks as f64 / 100.0 })
 }
 
-/// The value below which a share of the sorted values lies.
-pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
+/// What stands behind the first `name:` of a file.
+fn read(file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))?;
+    Some(value.trim().to_owned())
+}
+
+fn first_number(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
 }

@@ -1,51 +1,104 @@
 //! The database of a run, and the processes beside it.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use diesel::{QueryableByName, sql_query, sql_types::BigInt};
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use dispatch::{Backend, Dispatch, DispatchArgs};
 use local_pg::{Installation, Server};
 use queue::{ReadyBatch, wakeup::Notifier};
+use reqwest::Url;
 use schema::migrate;
+use serde_json::{Value, json};
 use service::{
-    database::{Database, Link, Session},
+    database::{Database, Link, LinkError, Session},
     exit::Failure,
     tasks::Tasks,
 };
-use tokio::task::block_in_place;
+use tokio::{
+    runtime::Handle,
+    task::block_in_place,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::machine;
 
-/// As durable as in production.
-const SETTINGS: [(&str, &str); 4] =
-    [("fsync", "on"), ("full_page_writes", "on"), ("shared_buffers", "512MB"), ("max_wal_size", "4GB")];
+/// As durable as in production, and default but for the two sizes.
+const SETTINGS: [(&str, &str); 5] = [
+    ("fsync", "on"),
+    ("synchronous_commit", "on"),
+    ("full_page_writes", "on"),
+    ("shared_buffers", "2GB"),
+    ("max_wal_size", "8GB"),
+];
 
 const SESSION: Session =
-    Session { purpose: "bench", settings: &[], statement_timeout: Duration::from_secs(120), direct: true };
+    Session { purpose: "bench", settings: &["jit=off"], statement_timeout: Duration::from_secs(600), direct: true };
 
-/// A migrated database on a server of its own, and a Redis if that is the backend.
+/// Backends send their statistics when they end, if not before.
+const STATISTICS_DELAY: Duration = Duration::from_secs(1);
+/// Longest that processes may take to start.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// Where runs get their databases.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Setup {
+    /// A database on the server to measure; none: a private server per run.
+    pub(crate) database_url: Option<String>,
+}
+
+impl Setup {
+    /// Version and settings of the server.
+    pub(crate) async fn facts(&self) -> Result<Value, Failure> {
+        let (_server, url) = self.server().await?;
+        let mut link = Database::from_url(&url, "bench")?.link(SESSION);
+        let names =
+            ["server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"];
+        let mut facts = serde_json::Map::new();
+        for name in names {
+            #[derive(QueryableByName)]
+            struct Shown {
+                #[diesel(sql_type = diesel::sql_types::Text)]
+                setting: String,
+            }
+            let query = format!("SELECT current_setting('{name}') AS setting");
+            let shown = link.run(async |connection| sql_query(query).get_result::<Shown>(connection).await).await;
+            facts.insert(name.to_owned(), shown.map_err(Failure::unavailable)?.setting.into());
+        }
+        facts.insert("private".to_owned(), json!(self.database_url.is_none()));
+        Ok(facts.into())
+    }
+
+    async fn server(&self) -> Result<(Option<Server>, String), Failure> {
+        if let Some(url) = &self.database_url {
+            return Ok((None, url.clone()));
+        }
+        let installation = Installation::find().map_err(Failure::unavailable)?;
+        let server = block_in_place(|| Server::throwaway(&installation, &SETTINGS)).map_err(Failure::unavailable)?;
+        let url = server.url("postgres");
+        Ok((Some(server), url))
+    }
+}
+
+/// A migrated database of its own, and a Redis if that is the backend.
 pub(crate) struct Bench {
-    server: Server,
     redis: Option<local_redis::Server>,
     pub(crate) dispatch: Dispatch,
     pub(crate) database: Database,
     pub(crate) url: String,
     pub(crate) link: Link,
+    _own: OwnDatabase,
 }
 
-/// Ends its process when dropped.
-pub(crate) struct Process(pub(crate) Child);
-
-/// Counters of the server, to be subtracted.
+/// Counters of the database, to be subtracted.
 #[derive(QueryableByName, Clone, Copy, Debug)]
 pub(crate) struct Counters {
-    /// Bytes of WAL written.
+    /// Bytes of WAL written, by the whole server.
     #[diesel(sql_type = BigInt)]
     pub(crate) wal: i64,
     /// Row versions that died: every update and every delete leaves one.
@@ -60,11 +113,10 @@ struct Number {
 }
 
 impl Bench {
-    pub(crate) async fn start(backend: Backend) -> Result<Self, Failure> {
-        let installation = Installation::find().map_err(Failure::unavailable)?;
-        let server = block_in_place(|| Server::throwaway(&installation, &SETTINGS)).map_err(Failure::unavailable)?;
-        server.create_database("app").await.map_err(Failure::unavailable)?;
-        let url = server.url("app");
+    /// A new database on the server of the setup, which says how durable it is.
+    pub(crate) async fn start(setup: &Setup, backend: Backend) -> Result<Self, Failure> {
+        let own = OwnDatabase::create(setup).await?;
+        let url = own.url.clone();
         let database = Database::from_url(&url, "bench")?;
         migrate::up(&database, 7, Duration::from_secs(30)).await.map_err(Failure::unavailable)?;
         let link = database.link(SESSION);
@@ -74,11 +126,12 @@ impl Bench {
         };
         let redis_addr = redis.as_ref().map(local_redis::Server::address);
         let dispatch = DispatchArgs { queue_backend: backend, redis_addr, ..DispatchArgs::default() }.dispatch()?;
-        Ok(Self { server, redis, dispatch, database, url, link })
+        Ok(Self { redis, dispatch, database, url, link, _own: own })
     }
 
-    pub(crate) fn backend(&self) -> &'static str {
-        if self.redis.is_some() { "redis" } else { "postgres" }
+    /// A connection for the scenario's own use.
+    pub(crate) fn another_link(&self) -> Link {
+        self.database.link(SESSION)
     }
 
     /// Tells of batches, and waits until they are told.
@@ -96,15 +149,12 @@ impl Bench {
         }
     }
 
-    /// Processor time of all of Postgres until now, in seconds.
+    /// Processor time of all of a private Postgres until now, in seconds; not a number when the server is not ours.
     pub(crate) fn postgres_cpu_s(&self) -> f64 {
-        self.server.pid().map_or(0.0, machine::family_cpu_s)
+        self._own.server.as_ref().and_then(Server::pid).map_or(f64::NAN, machine::family_cpu_s)
     }
 
-    pub(crate) fn version(&self) -> &str {
-        self.server.installation().version()
-    }
-
+    /// The answer to a query for a number.
     pub(crate) async fn number(&mut self, sql: &str) -> Result<i64, Failure> {
         let row: Number = self
             .link
@@ -114,17 +164,25 @@ impl Bench {
         Ok(row.number)
     }
 
+    /// Runs statements.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        self.link.run(async |connection| sql_query(sql).execute(connection).await).await.map_err(Failure::software)?;
-        Ok(())
+        self.link.run(async |connection| connection.batch_execute(sql).await).await.map_err(Failure::software)
     }
 
+    /// Fresh statistics and nothing left to write: what comes next is not disturbed by what came before.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
+        self.run("ANALYZE").await?;
+        self.run("CHECKPOINT").await
+    }
+
+    /// Counters, once everything that has ended is in them.
     pub(crate) async fn counters(&mut self) -> Result<Counters, Failure> {
+        time::sleep(STATISTICS_DELAY).await;
         self.link
             .run(async |connection| {
                 sql_query(
                     "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint AS wal,
-                            (SELECT sum(n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables) AS dead",
+                            (SELECT coalesce(sum(n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables) AS dead",
                 )
                 .get_result(connection)
                 .await
@@ -137,13 +195,58 @@ impl Bench {
     pub(crate) fn spawn(&self, name: &str, environment: &[(&str, String)]) -> Result<Process, Failure> {
         let child = Command::new(binary(name)?)
             .env("DATABASE_URL", &self.url)
-            .env("QUEUE_BACKEND", self.backend())
+            .env("QUEUE_BACKEND", if self.redis.is_some() { "redis" } else { "postgres" })
             .env("REDIS_ADDR", self.redis.as_ref().map(local_redis::Server::address).unwrap_or_default())
             .envs(environment.iter().map(|(key, value)| (*key, value.as_str())))
             .stdout(Stdio::null())
             .spawn()
             .map_err(|error| Failure::software(format!("cannot start {name}: {error}")))?;
         Ok(Process(child))
+    }
+
+    /// A worker with this concurrency, and where it serves its metrics.
+    pub(crate) fn spawn_worker(&self, concurrency: u32) -> Result<(Process, String), Failure> {
+        let address = free_address()?;
+        let environment = [("WORKER_CONCURRENCY", concurrency.to_string()), ("WORKER_BIND", address.clone())];
+        Ok((self.spawn("worker", &environment)?, address))
+    }
+
+    /// An API that answers, and where.
+    pub(crate) async fn spawn_api(&self, environment: &[(&str, String)]) -> Result<(Process, String), Failure> {
+        let address = free_address()?;
+        let mut all = vec![("API_BIND", address.clone()), ("API_DRAIN_DELAY", "0s".to_owned())];
+        all.extend(environment.iter().cloned());
+        let process = self.spawn("api", &all)?;
+        wait_until_ready(&address).await?;
+        Ok((process, address))
+    }
+}
+
+/// A port that nobody listens on now.
+fn free_address() -> Result<String, Failure> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(Failure::software)?;
+    Ok(listener.local_addr().map_err(Failure::software)?.to_string())
+}
+
+/// Waits until a process of ours says that it is ready.
+pub(crate) async fn wait_until_ready(address: &str) -> Result<(), Failure> {
+    let (client, url) = (reqwest::Client::new(), format!("http://{address}/ready"));
+    let asked = Instant::now();
+    while asked.elapsed() < START_LIMIT {
+        if client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(Failure::unavailable(format!("{address} is not ready after {START_LIMIT:?}")))
+}
+
+/// Ends its process when dropped.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -160,4 +263,46 @@ fn binary(name: &str) -> Result<PathBuf, Failure> {
         return Ok(path);
     }
     Err(Failure::usage(format!("{} is missing: run `cargo build --release --workspace` first", path.display())))
+}
+
+/// Where the programs of a Postgres installation are that has this one.
+pub(crate) fn postgres_program(name: &str) -> Result<PathBuf, Failure> {
+    let found = Installation::all().map(|installation| installation.bin_dir().join(name)).find(|path| path.is_file());
+    let fetched = || Path::new(".taskrow/pgbench").join(name);
+    found.or_else(|| Some(fetched()).filter(|path| path.is_file())).ok_or_else(|| {
+        Failure::unavailable(format!("{name} is missing: dev/setup.sh --test installs it (Debian: package postgresql)"))
+    })
+}
+
+/// A database that is dropped with this, on a server that may be ours.
+struct OwnDatabase {
+    server: Option<Server>,
+    admin: Link,
+    name: String,
+    url: String,
+}
+
+impl OwnDatabase {
+    async fn create(setup: &Setup) -> Result<Self, Failure> {
+        let (server, admin_url) = setup.server().await?;
+        let mut admin = Database::from_url(&admin_url, "bench")?.link(SESSION);
+        let name = format!("taskrow_bench_{}_{:08x}", std::process::id(), fastrand::u32(..));
+        execute(&mut admin, format!("CREATE DATABASE {name}")).await.map_err(Failure::unavailable)?;
+        let mut url = Url::parse(&admin_url).map_err(|error| Failure::usage(format!("--database-url: {error}")))?;
+        url.set_path(&name);
+        Ok(Self { server, admin, name, url: url.into() })
+    }
+}
+
+impl Drop for OwnDatabase {
+    fn drop(&mut self) {
+        if self.server.is_none() {
+            let drop = execute(&mut self.admin, format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+            let _ = block_in_place(|| Handle::current().block_on(drop));
+        }
+    }
+}
+
+async fn execute(link: &mut Link, sql: String) -> Result<(), LinkError> {
+    link.run(async |connection| connection.batch_execute(&sql).await).await
 }

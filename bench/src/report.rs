@@ -1,0 +1,99 @@
+//! Figures for people, as a table, and for programs, as JSON.
+
+use std::{fs, path::Path};
+
+use chrono::Utc;
+use serde_json::{Map, Value, json};
+use service::exit::Failure;
+
+use crate::{
+    figures::{Bound, median},
+    machine,
+    scenario::Measured,
+};
+
+impl Measured {
+    /// The median over runs, by name, in order.
+    fn medians(&self) -> Vec<(&str, f64)> {
+        let Some(first) = self.runs.first() else { return Vec::new() };
+        first.names().map(|name| (name, median(self.all(name)))).collect()
+    }
+
+    fn all(&self, name: &str) -> Vec<f64> {
+        self.runs.iter().map(|run| run.get(name)).collect()
+    }
+
+    fn bounds(&self, name: &str) -> impl Iterator<Item = Bound> {
+        self.targets.iter().filter(move |target| target.figure == name).map(|target| target.bound)
+    }
+
+    /// A line per figure: median, least and most, and whether the target is met.
+    pub(crate) fn table(&self) -> String {
+        let mut table = format!("{} ({} runs)\n", self.scenario, self.runs.len());
+        for (name, value) in self.medians() {
+            let all = self.all(name);
+            let least = all.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let range = format!("{} .. {}", short(least), short(most));
+            table.push_str(&format!("  {name:<34} {:>12}   {range:<26}", short(value)));
+            for bound in self.bounds(name) {
+                let verdict = if bound.holds(value) { "met" } else { "MISSED" };
+                table.push_str(&format!(" {bound} {verdict}"));
+            }
+            table.truncate(table.trim_end().len());
+            table.push('\n');
+        }
+        table
+    }
+
+    fn json(&self) -> Value {
+        let mut figures: Map<String, Value> =
+            self.medians().into_iter().map(|(name, value)| (name.to_owned(), number(value))).collect();
+        let runs = |name: &str| -> Value { self.all(name).into_iter().map(number).collect() };
+        let all: Map<String, Value> = figures.keys().map(|name| (name.clone(), runs(name))).collect();
+        let targets = self.targets.iter().map(|target| {
+            let met = figures.get(target.figure).and_then(Value::as_f64).is_some_and(|value| target.bound.holds(value));
+            json!({ "figure": target.figure, "bound": target.bound, "met": met })
+        });
+        let targets: Value = targets.collect();
+        figures.insert("settings".to_owned(), self.settings.clone());
+        figures.insert("runs".to_owned(), all.into());
+        figures.insert("targets".to_owned(), targets);
+        if let Some(run) = self.runs.last().filter(|run| !run.curves.is_empty()) {
+            figures.insert("curves".to_owned(), json!(run.curves));
+        }
+        figures.into()
+    }
+}
+
+/// Everything about these measurements: when, on what, and the medians by scenario and name.
+pub(crate) fn document(postgres: &Value, measured: &[Measured]) -> Value {
+    let scenarios: Map<String, Value> =
+        measured.iter().map(|measured| (measured.scenario.to_owned(), measured.json())).collect();
+    json!({
+        "date": Utc::now().format("%Y-%m-%dT%H:%MZ").to_string(),
+        "commit": machine::commit(),
+        "machine": machine::facts(),
+        "postgres": postgres,
+        "scenarios": scenarios,
+    })
+}
+
+/// Writes a document to a file.
+pub(crate) fn write(file: &Path, document: &Value) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(document).map_err(Failure::software)? + "\n";
+    fs::write(file, text).map_err(|error| Failure::usage(format!("cannot write {}: {error}", file.display())))
+}
+
+/// Numbers as precise as they are: JSON has no other ones than finite.
+fn number(value: f64) -> Value {
+    if value.abs() >= 1000.0 { json!(value.round()) } else { json!((value * 1e4).round() / 1e4) }
+}
+
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1000.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
+}

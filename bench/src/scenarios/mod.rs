@@ -1,0 +1,20 @@
+//! What is measured, one file each.
+
+mod backlog;
+mod connections;
+mod drain;
+mod held_snapshot;
+mod idle;
+mod latency;
+mod read_http;
+mod redis;
+mod scale;
+mod steady;
+mod submit_batch;
+mod submit_http;
+
+pub(crate) use self::{
+    backlog::Backlog, connections::Connections, drain::Drain, held_snapshot::HeldSnapshot, idle::Idle,
+    latency::Latency, read_http::ReadHttp, redis::Redis, scale::Scale, steady::Steady, submit_batch::SubmitBatch,
+    submit_http::SubmitHttp,
+};
