@@ -10,7 +10,7 @@ BACKEND ?= postgres
 TEST_THREADS := $(shell echo $$(( 3 * $$(getconf _NPROCESSORS_ONLN) )))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test previous lint fmt bench images e2e clean-data
+.PHONY: help setup run test previous lint fmt bench compare images e2e clean-data
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -38,8 +38,14 @@ lint: ## Check formatting and lints
 fmt: ## Format the code
 	cargo fmt --all
 
-bench: setup ## Measure throughput and latency; ARGS="..." are passed on
-	cargo run --release -p bench -- $(ARGS)
+bench: ## Measure everything, or what ARGS="..." name: drain, latency, ..
+	@dev/setup.sh --bench
+	cargo build --release -p api -p worker -p bench
+	$(TARGET)/release/bench $(ARGS)
+
+compare: ## Install other queues and run the same work on them; ARGS="..." are passed on
+	@bench/peers/setup.sh
+	$(MAKE) bench ARGS="compare $(ARGS)"
 
 # What builds images: the first of these that is there.
 CONTAINER := $(or $(shell command -v docker || command -v podman || command -v buildah),docker)

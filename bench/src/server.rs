@@ -40,8 +40,8 @@ const SETTINGS: [(&str, &str); 5] = [
 const SESSION: Session =
     Session { purpose: "bench", settings: &["jit=off"], statement_timeout: Duration::from_secs(600), direct: true };
 
-/// Backends send their statistics when they end, if not before.
-const STATISTICS_DELAY: Duration = Duration::from_secs(1);
+/// How long the backends of processes that were killed may take to end; then they have sent their statistics.
+const STATISTICS_DELAY: Duration = Duration::from_millis(300);
 /// Longest that processes may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
@@ -72,6 +72,12 @@ impl Setup {
         }
         facts.insert("private".to_owned(), json!(self.database_url.is_none()));
         Ok(facts.into())
+    }
+
+    /// One server for several databases. It ends when the first of the pair is dropped.
+    pub(crate) async fn shared(&self) -> Result<(Option<Server>, Self), Failure> {
+        let (server, url) = self.server().await?;
+        Ok((server, Self { database_url: Some(url) }))
     }
 
     async fn server(&self) -> Result<(Option<Server>, String), Failure> {
@@ -127,11 +133,6 @@ impl Bench {
         let redis_addr = redis.as_ref().map(local_redis::Server::address);
         let dispatch = DispatchArgs { queue_backend: backend, redis_addr, ..DispatchArgs::default() }.dispatch()?;
         Ok(Self { redis, dispatch, database, url, link, _own: own })
-    }
-
-    /// A connection for the scenario's own use.
-    pub(crate) fn another_link(&self) -> Link {
-        self.database.link(SESSION)
     }
 
     /// Tells of batches, and waits until they are told.
@@ -274,8 +275,24 @@ pub(crate) fn postgres_program(name: &str) -> Result<PathBuf, Failure> {
     })
 }
 
+/// A snapshot that a session holds, so that nothing that dies after it can be removed, until this is dropped.
+pub(crate) struct Snapshot {
+    _session: Link,
+}
+
+impl Snapshot {
+    /// Takes it.
+    pub(crate) async fn hold(url: &str) -> Result<Self, Failure> {
+        let mut session = Database::from_url(url, "bench")?.link(SESSION);
+        execute(&mut session, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class".to_owned())
+            .await
+            .map_err(Failure::software)?;
+        Ok(Self { _session: session })
+    }
+}
+
 /// A database that is dropped with this, on a server that may be ours.
-struct OwnDatabase {
+pub(crate) struct OwnDatabase {
     server: Option<Server>,
     admin: Link,
     name: String,
@@ -283,7 +300,8 @@ struct OwnDatabase {
 }
 
 impl OwnDatabase {
-    async fn create(setup: &Setup) -> Result<Self, Failure> {
+    /// A new and empty one.
+    pub(crate) async fn create(setup: &Setup) -> Result<Self, Failure> {
         let (server, admin_url) = setup.server().await?;
         let mut admin = Database::from_url(&admin_url, "bench")?.link(SESSION);
         let name = format!("taskrow_bench_{}_{:08x}", std::process::id(), fastrand::u32(..));
@@ -291,6 +309,10 @@ impl OwnDatabase {
         let mut url = Url::parse(&admin_url).map_err(|error| Failure::usage(format!("--database-url: {error}")))?;
         url.set_path(&name);
         Ok(Self { server, admin, name, url: url.into() })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -60,6 +60,14 @@ impl Scenario for Drain {
 }
 
 impl Drain {
+    /// Loads and drains once; tasks per second.
+    pub(crate) async fn rate(&self, bench: &mut Bench) -> Result<f64, Failure> {
+        load(bench, self.tasks, self.payload_bytes).await?;
+        bench.settle().await?;
+        let took = Progress::start(bench, self.workers, self.concurrency)?.until_drained(bench).await?;
+        Ok(self.tasks as f64 / took.as_secs_f64())
+    }
+
     /// Loads and drains once.
     pub(crate) async fn drain(&self, bench: &mut Bench) -> Result<Figures, Failure> {
         let at_start = bench.counters().await?;

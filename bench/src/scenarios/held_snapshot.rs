@@ -1,7 +1,6 @@
 //! Throughput while a session holds an old snapshot, so that nothing dead can be removed.
 
 use clap::Parser;
-use diesel_async::SimpleAsyncConnection;
 use dispatch::Backend;
 use serde::Serialize;
 use service::exit::Failure;
@@ -10,7 +9,7 @@ use crate::{
     figures::{Figures, Target, at_least},
     load::load,
     scenario::Scenario,
-    server::{Bench, Setup},
+    server::{Bench, Setup, Snapshot},
     watch::Progress,
 };
 
@@ -33,7 +32,7 @@ impl Scenario for HeldSnapshot {
     const TARGETS: &'static [Target] = &[at_least("ratio", 0.9)];
 
     fn smoke() -> Self {
-        Self { tasks: 4_000, last: 2_000, ..Self::defaults() }
+        Self { tasks: 20_000, last: 5_000, ..Self::defaults() }
     }
 
     async fn run(&self, setup: &Setup) -> Result<Figures, Failure> {
@@ -52,12 +51,7 @@ impl Scenario for HeldSnapshot {
 impl HeldSnapshot {
     async fn rate(&self, setup: &Setup, is_held: bool) -> Result<(f64, Vec<(f64, f64)>), Failure> {
         let mut bench = Bench::start(setup, Backend::Postgres).await?;
-        // Closed, and the snapshot let go, when this ends.
-        let mut holder = bench.another_link();
-        if is_held {
-            let hold = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM taskrow.ready";
-            holder.run(async |connection| connection.batch_execute(hold).await).await.map_err(Failure::software)?;
-        }
+        let _snapshot = if is_held { Some(Snapshot::hold(&bench.url).await?) } else { None };
         load(&mut bench, self.tasks, self.payload_bytes).await?;
         bench.settle().await?;
         let progress = Progress::start(&bench, 1, 5)?;

@@ -1,6 +1,7 @@
 //! What is measured, one file each.
 
 mod backlog;
+mod compare;
 mod connections;
 mod drain;
 mod held_snapshot;
@@ -14,7 +15,7 @@ mod submit_batch;
 mod submit_http;
 
 pub(crate) use self::{
-    backlog::Backlog, connections::Connections, drain::Drain, held_snapshot::HeldSnapshot, idle::Idle,
-    latency::Latency, read_http::ReadHttp, redis::Redis, scale::Scale, steady::Steady, submit_batch::SubmitBatch,
-    submit_http::SubmitHttp,
+    backlog::Backlog, compare::Compare, connections::Connections, drain::Drain, held_snapshot::HeldSnapshot,
+    idle::Idle, latency::Latency, read_http::ReadHttp, redis::Redis, scale::Scale, steady::Steady,
+    submit_batch::SubmitBatch, submit_http::SubmitHttp,
 };

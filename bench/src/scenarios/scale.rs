@@ -39,7 +39,7 @@ impl Scenario for Scale {
         for workers in STEPS {
             let mut bench = Bench::start(setup, Backend::Postgres).await?;
             let drain = Drain { tasks: self.tasks, workers, payload_bytes: self.payload_bytes, ..Drain::defaults() };
-            let rate = drain.drain(&mut bench).await?.get("tasks_per_s");
+            let rate = drain.rate(&mut bench).await?;
             figures.set(format!("tasks_per_s_{workers}"), rate);
             points.push((workers as f64, rate));
         }
