@@ -1,42 +1,38 @@
 //! Other queues, each behind an adapter of `bench/peers`.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use serde_json::Value;
 use service::exit::Failure;
 use tokio::task::block_in_place;
 
+use crate::server::OwnDatabase;
+
 /// Those with an adapter.
 pub(crate) const NAMES: [&str; 5] = ["graphile-worker", "pg-boss", "pgqueuer", "awa", "graphile_worker"];
 
-/// A peer in a database.
-#[derive(Clone, Debug)]
+/// A peer in a database of its own.
 pub(crate) struct Peer {
     name: String,
-    url: String,
+    database: OwnDatabase,
 }
 
 impl Peer {
-    /// A peer whose tables are made in this database.
-    pub(crate) fn prepare(name: &str, url: &str) -> Result<Self, Failure> {
-        let peer = Self { name: name.to_owned(), url: url.to_owned() };
+    /// Makes the peer's tables.
+    pub(crate) fn prepare(name: &str, database: OwnDatabase) -> Result<Self, Failure> {
+        let peer = Self { name: name.to_owned(), database };
         peer.run("prepare", &[])?;
         Ok(peer)
     }
 
-    /// Runs one command of the adapter (see `bench/peers/README.md`) and returns its answer.
+    /// Where its database is.
+    pub(crate) fn url(&self) -> &str {
+        self.database.url()
+    }
+
+    /// Runs one command of the adapter and returns its answer.
     pub(crate) fn run(&self, command: &str, arguments: &[usize]) -> Result<Value, Failure> {
-        let mut program = Command::new(PathBuf::from("bench/peers/run"));
-        program.args([&self.name, command]).args(arguments.iter().map(usize::to_string)).env("DATABASE_URL", &self.url);
-        let output = block_in_place(|| program.output())
-            .map_err(|error| Failure::usage(format!("cannot run bench/peers/run from here: {error}")))?;
-        let what = || format!("{} {command}", self.name);
-        if !output.status.success() {
-            let reason = String::from_utf8_lossy(&output.stderr);
-            let reason = reason.trim().lines().last().unwrap_or("no reason given").to_owned();
-            return Err(Failure::software(format!("{}: {reason}", what())));
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| Failure::software(format!("{}: {error}", what())))
+        run(&self.name, self.url(), command, arguments)
     }
 
     /// Seconds that a command took, by the adapter's clock.
@@ -63,7 +59,21 @@ impl Peer {
 
 /// Version, settings, and whether a job's record is kept.
 pub(crate) fn about(name: &str) -> Result<Value, Failure> {
-    Peer { name: name.to_owned(), url: String::new() }.run("about", &[])
+    run(name, "", "about", &[])
+}
+
+/// One command of an adapter; `bench/peers/README.md` has them.
+fn run(name: &str, url: &str, command: &str, arguments: &[usize]) -> Result<Value, Failure> {
+    let mut program = Command::new("bench/peers/run");
+    program.args([name, command]).args(arguments.iter().map(usize::to_string)).env("DATABASE_URL", url);
+    let output = block_in_place(|| program.output())
+        .map_err(|error| Failure::usage(format!("cannot run bench/peers/run from here: {error}")))?;
+    if !output.status.success() {
+        let reason = String::from_utf8_lossy(&output.stderr);
+        let reason = reason.trim().lines().last().unwrap_or("no reason given").to_owned();
+        return Err(Failure::software(format!("{name} {command}: {reason}")));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| Failure::software(format!("{name} {command}: {error}")))
 }
 
 /// A number of an answer.

@@ -1,6 +1,6 @@
 //! The same no-op work through queues that a user would pick instead, one after the other on the same server.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use dispatch::Backend;
@@ -19,6 +19,8 @@ use crate::{
 
 /// What this queue is called among the others.
 const OURS: &str = "taskrow";
+/// Pause between two tasks that are timed, in milliseconds.
+const PAUSE_MS: usize = 20;
 /// Tasks of one bulk submit of ours.
 const BULK: usize = 1000;
 
@@ -74,31 +76,60 @@ impl Scenario for Compare {
         Self { peers: Vec::new(), tasks: 2_000, single: 200, timed: 10, held: 4_000, last: 2_000, ..Self::defaults() }
     }
 
+    /// Measure by measure, so that all queues meet the machine in the same mood.
     async fn run(&self, setup: &Setup) -> Result<Figures, Failure> {
         let (_server, setup) = setup.shared().await?;
-        let mut marks = BTreeMap::new();
-        marks.insert(OURS.to_owned(), self.ours(&setup).await?);
+        let mut all = vec![(OURS, Marks { keeps_record: true, ..Marks::default() })];
         for name in &self.peers {
-            marks.insert(name.clone(), self.peer(&setup, name).await?);
+            let about = peers::about(name)?;
+            note(&about);
+            all.push((name, Marks { keeps_record: about["keeps_record"] == true, ..Marks::default() }));
         }
-        Ok(figures(&marks))
+        for (name, marks) in &mut all {
+            (marks.bulk_per_s, marks.drain_per_s) = match *name {
+                OURS => (self.submit(&setup, true).await?, drain(self.tasks).rate_on(&setup).await?),
+                peer => self.peer(&setup, peer).await?.fill_and_drain(self.tasks)?,
+            };
+        }
+        for (name, marks) in &mut all {
+            marks.single_per_s = match *name {
+                OURS => self.submit(&setup, false).await?,
+                peer => {
+                    let peer = self.peer(&setup, peer).await?;
+                    self.single as f64 / peer.seconds("single", &[self.single, self.callers])?
+                }
+            };
+        }
+        for (name, marks) in &mut all {
+            (marks.latency_p50_ms, marks.latency_p99_ms) = match *name {
+                OURS => {
+                    let latency = Latency { tasks: self.timed, ..Latency::defaults() }.run(&setup).await?;
+                    (latency.get("start_p50_ms"), latency.get("start_p99_ms"))
+                }
+                peer => {
+                    let latency = self.peer(&setup, peer).await?.run("latency", &[self.timed, PAUSE_MS])?;
+                    (number(&latency, "p50_ms")?, number(&latency, "p99_ms")?)
+                }
+            };
+        }
+        for (name, marks) in &mut all {
+            marks.held_share = match *name {
+                OURS => self.held(&setup).await?,
+                peer => self.held_of_peer(&setup, peer).await?,
+            };
+        }
+        Ok(figures(&all))
     }
 }
 
+fn drain(tasks: usize) -> Drain {
+    Drain { tasks, ..Drain::defaults() }
+}
+
 impl Compare {
-    async fn ours(&self, setup: &Setup) -> Result<Marks, Failure> {
-        let drain = Drain { tasks: self.tasks, ..Drain::defaults() };
-        let drained = drain.drain(&mut Bench::start(setup, Backend::Postgres).await?).await?;
-        let latency = Latency { tasks: self.timed, ..Latency::defaults() }.run(setup).await?;
-        Ok(Marks {
-            keeps_record: true,
-            drain_per_s: drained.get("tasks_per_s"),
-            bulk_per_s: self.submit(setup, true).await?,
-            single_per_s: self.submit(setup, false).await?,
-            latency_p50_ms: latency.get("start_p50_ms"),
-            latency_p99_ms: latency.get("start_p99_ms"),
-            held_share: self.held(setup, true).await? / self.held(setup, false).await?,
-        })
+    /// A peer in a database of its own.
+    async fn peer(&self, setup: &Setup, name: &str) -> Result<Peer, Failure> {
+        Peer::prepare(name, OwnDatabase::create(setup).await?)
     }
 
     /// Over HTTP, in bulk or one by one. Tasks per second.
@@ -116,51 +147,28 @@ impl Compare {
         Ok(closed_loop(&address, self.callers, time, &Arc::new(vec![request])).await?.requests_per_s)
     }
 
-    /// The rate of the last tasks, of all under a held snapshot or of a clean drain of as many as peers get for it.
-    async fn held(&self, setup: &Setup, is_held: bool) -> Result<f64, Failure> {
+    /// The rate of the last tasks under a held snapshot, as a share of the rate of as many in a clean database.
+    async fn held(&self, setup: &Setup) -> Result<f64, Failure> {
         let mut bench = Bench::start(setup, Backend::Postgres).await?;
-        let snapshot = if is_held { Some(Snapshot::hold(&bench.url).await?) } else { None };
-        let drain = |tasks| Drain { tasks, ..Drain::defaults() };
+        let clean = drain(self.last).rate(&mut bench).await?;
+        let _snapshot = Snapshot::hold(&bench.url).await?;
         drain(self.held.saturating_sub(self.last)).rate(&mut bench).await?;
-        let rate = drain(self.last).rate(&mut bench).await?;
-        drop(snapshot);
-        Ok(rate)
+        Ok(drain(self.last).rate(&mut bench).await? / clean)
     }
 
-    async fn peer(&self, setup: &Setup, name: &str) -> Result<Marks, Failure> {
-        let about = peers::about(name)?;
-        note(&about);
-        let database = OwnDatabase::create(setup).await?;
-        let peer = Peer::prepare(name, database.url())?;
-        let (bulk_per_s, drain_per_s) = peer.fill_and_drain(self.tasks)?;
-        let single_s = peer.seconds("single", &[self.single, self.callers])?;
-
-        let database = OwnDatabase::create(setup).await?;
-        let latency = Peer::prepare(name, database.url())?.run("latency", &[self.timed, 20])?;
-
-        let database = OwnDatabase::create(setup).await?;
-        let peer = Peer::prepare(name, database.url())?;
+    /// The same of a peer.
+    async fn held_of_peer(&self, setup: &Setup, name: &str) -> Result<f64, Failure> {
+        let peer = self.peer(setup, name).await?;
         let (_, clean) = peer.fill_and_drain(self.last)?;
-        let snapshot = Snapshot::hold(database.url()).await?;
-        peer.fill_and_drain(self.held - self.last)?;
-        let (_, held) = peer.fill_and_drain(self.last)?;
-        drop(snapshot);
-
-        Ok(Marks {
-            keeps_record: about["keeps_record"] == true,
-            drain_per_s,
-            bulk_per_s,
-            single_per_s: self.single as f64 / single_s,
-            latency_p50_ms: number(&latency, "p50_ms")?,
-            latency_p99_ms: number(&latency, "p99_ms")?,
-            held_share: held / clean,
-        })
+        let _snapshot = Snapshot::hold(peer.url()).await?;
+        peer.fill_and_drain(self.held.saturating_sub(self.last))?;
+        Ok(peer.fill_and_drain(self.last)?.1 / clean)
     }
 }
 
-fn figures(marks: &BTreeMap<String, Marks>) -> Figures {
+fn figures(all: &[(&str, Marks)]) -> Figures {
     let mut figures = Figures::default();
-    for (name, marks) in marks {
+    for (name, marks) in all {
         figures.set(format!("{name}_drain_per_s"), marks.drain_per_s);
         figures.set(format!("{name}_bulk_per_s"), marks.bulk_per_s);
         figures.set(format!("{name}_single_per_s"), marks.single_per_s);
@@ -168,19 +176,20 @@ fn figures(marks: &BTreeMap<String, Marks>) -> Figures {
         figures.set(format!("{name}_latency_p99_ms"), marks.latency_p99_ms);
         figures.set(format!("{name}_held_share"), marks.held_share);
     }
-    let ours = marks[OURS];
-    let peers = || marks.iter().filter(|(name, _)| *name != OURS).map(|(_, marks)| marks);
+    let of = |name: &str| all.iter().find(|(known, _)| *known == name).map(|(_, marks)| *marks);
+    let ours = of(OURS).unwrap_or_default();
+    let peers = || all.iter().filter(|(name, _)| *name != OURS).map(|(_, marks)| marks);
     let most = |figure: fn(&Marks) -> f64| peers().map(figure).fold(f64::NAN, f64::max);
     let best_keeper = peers().filter(|peer| peer.keeps_record).map(|peer| peer.drain_per_s).fold(f64::NAN, f64::max);
     figures.set("drain_against_keepers", ours.drain_per_s / best_keeper);
-    if let Some(graphile) = marks.get("graphile-worker") {
+    if let Some(graphile) = of("graphile-worker") {
         figures.set("drain_against_graphile-worker", ours.drain_per_s / graphile.drain_per_s);
     }
     figures.set("bulk_against_best", ours.bulk_per_s / most(|peer| peer.bulk_per_s));
     figures.set("single_against_best", ours.single_per_s / most(|peer| peer.single_per_s));
     let quickest = peers().map(|peer| peer.latency_p50_ms).fold(f64::NAN, f64::min);
     figures.set("latency_against_best", quickest / ours.latency_p50_ms);
-    if let Some(awa) = marks.get("awa") {
+    if let Some(awa) = of("awa") {
         figures.set("held_against_awa", ours.held_share / awa.held_share);
     }
     figures

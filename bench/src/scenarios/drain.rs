@@ -60,6 +60,11 @@ impl Scenario for Drain {
 }
 
 impl Drain {
+    /// The rate on a database of its own.
+    pub(crate) async fn rate_on(&self, setup: &Setup) -> Result<f64, Failure> {
+        self.rate(&mut Bench::start(setup, self.backend).await?).await
+    }
+
     /// Loads and drains once; tasks per second.
     pub(crate) async fn rate(&self, bench: &mut Bench) -> Result<f64, Failure> {
         load(bench, self.tasks, self.payload_bytes).await?;

@@ -1,7 +1,6 @@
 //! More worker processes on the same machine.
 
 use clap::Parser;
-use dispatch::Backend;
 use serde::Serialize;
 use service::exit::Failure;
 
@@ -9,7 +8,7 @@ use super::Drain;
 use crate::{
     figures::{Figures, Target, at_least},
     scenario::Scenario,
-    server::{Bench, Setup},
+    server::Setup,
 };
 
 const STEPS: [usize; 4] = [1, 2, 4, 8];
@@ -37,9 +36,8 @@ impl Scenario for Scale {
         let mut figures = Figures::default();
         let mut points = Vec::new();
         for workers in STEPS {
-            let mut bench = Bench::start(setup, Backend::Postgres).await?;
             let drain = Drain { tasks: self.tasks, workers, payload_bytes: self.payload_bytes, ..Drain::defaults() };
-            let rate = drain.rate(&mut bench).await?;
+            let rate = drain.rate_on(setup).await?;
             figures.set(format!("tasks_per_s_{workers}"), rate);
             points.push((workers as f64, rate));
         }
