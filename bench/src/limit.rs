@@ -65,6 +65,7 @@ async fn run(database: &Database) -> Result<usize, LinkError> {
         if claimed.is_empty() {
             return Ok(done);
         }
+        floors.settle();
         done += claimed.len();
         let finished: Vec<Finished> = claimed.into_iter().map(echo).collect();
         finishes.run(async |connection| finish(connection, worker, &finished).await).await?;

@@ -223,7 +223,7 @@ pub async fn claim(
         claimed.push(task);
     }
     for ((lane, rank), seq) in lowest {
-        floors.raise(lane, rank, seq);
+        floors.saw(lane, rank, seq);
     }
     Ok(claimed)
 }
@@ -294,12 +294,25 @@ pub async fn held(connection: &mut AsyncPgConnection, worker: WorkerId) -> Query
 /// Where live rows start, so that claims do not walk over the dead index entries before them.
 ///
 /// While a snapshot somewhere is held, deleted rows stay in the index: with 190,000 of them a claim that starts from the front takes
-/// 14 to 18 ms, and one that starts at the floor 0.2 ms. A floor is per lane and rank, so a more urgent task is never below
-/// one. A row *can* turn up below: its transaction was slow to commit, or tasks were given back. So floors must be
-/// forgotten ([`Floors::clear`]) every second or so, and an empty claim above floors proves nothing.
+/// 14 to 18 ms, and one that starts at the floor 0.2 ms. A floor is per lane and rank, so a more urgent task is never below one.
+///
+/// A row *can* turn up below what was claimed: its transaction took its number early and committed late, as those of two submitters
+/// that commit at the same time do all the time, or tasks were given back. So a floor follows at a distance: what claims saw becomes
+/// one at the next [`settle`](Self::settle), which the owner calls every so often, longer than commits take as a rule. And floors must
+/// be lifted ([`Floors::clear`]) every second or so, for what came later still; an empty claim above floors proves nothing.
 #[derive(Debug, Default)]
 pub struct Floors {
-    by_lane: BTreeMap<Lane, BTreeMap<i16, i64>>,
+    by_lane: BTreeMap<Lane, BTreeMap<i16, Floor>>,
+}
+
+/// Of one lane and rank.
+#[derive(Debug, Default)]
+struct Floor {
+    /// Where claims start, and whether they do: not until one has been there from the front again.
+    at: Option<i64>,
+    is_lifted: bool,
+    /// The lowest that was claimed since floors were settled.
+    next: Option<i64>,
 }
 
 /// One range of a lane: from (rank, seq) on, up to but without `to_rank`.
@@ -310,24 +323,55 @@ struct Segment<'a> {
     to_rank: i16,
 }
 
+impl Floor {
+    /// What is below it, if anything.
+    fn seq(&self) -> Option<i64> {
+        self.at.filter(|_| !self.is_lifted)
+    }
+}
+
 impl Floors {
     /// Most ranks remembered per lane; each costs a claim one index probe more.
     const RANKS_LIMIT: usize = 8;
 
-    /// Forgets all floors: the next claim scans from the front.
+    /// Lifts all floors: each lane is scanned from the front until something is found in it. Those under which nothing was found since
+    /// the last time are forgotten.
     pub fn clear(&mut self) {
-        self.by_lane.clear();
+        for ranks in self.by_lane.values_mut() {
+            ranks.retain(|_, floor| !floor.is_lifted);
+        }
+        for floor in self.floors_mut() {
+            (floor.is_lifted, floor.next) = (true, None);
+        }
     }
 
     /// Whether the next claim scans from the front.
     pub fn are_clear(&self) -> bool {
-        self.by_lane.is_empty()
+        self.by_lane.values().flat_map(BTreeMap::values).all(|floor| floor.seq().is_none())
     }
 
-    fn raise(&mut self, lane: Lane, rank: i16, seq: i64) {
+    /// Raises floors to what was lowest since this was last called.
+    pub fn settle(&mut self) {
+        for floor in self.floors_mut() {
+            if let Some(next) = floor.next.take() {
+                (floor.at, floor.is_lifted) = (Some(next), false);
+            }
+        }
+    }
+
+    fn floors_mut(&mut self) -> impl Iterator<Item = &mut Floor> {
+        self.by_lane.values_mut().flat_map(BTreeMap::values_mut)
+    }
+
+    /// A claim took this as the lowest of its lane and rank.
+    fn saw(&mut self, lane: Lane, rank: i16, seq: i64) {
         let ranks = self.by_lane.entry(lane).or_default();
         if ranks.len() < Self::RANKS_LIMIT || ranks.contains_key(&rank) {
-            ranks.insert(rank, seq);
+            let floor = ranks.entry(rank).or_default();
+            // Where one row turned up below, there may be more.
+            floor.at = floor.at.map(|at| at.min(seq));
+            floor.is_lifted = false;
+            floor.next = Some(floor.next.map_or(seq, |next| next.min(seq)));
         }
     }
 
@@ -336,7 +380,8 @@ impl Floors {
         let mut segments = Vec::new();
         for lane in lanes {
             let mut from = (i16::MIN, i64::MIN);
-            for (&rank, &seq) in self.by_lane.get(lane).into_iter().flatten() {
+            let floors = self.by_lane.get(lane).into_iter().flatten();
+            for (rank, seq) in floors.filter_map(|(&rank, floor)| Some((rank, floor.seq()?))) {
                 segments.push(Segment { lane, from, to_rank: rank });
                 from = (rank, seq);
             }
@@ -357,10 +402,24 @@ mod tests {
         let mut floors = Floors::default();
         let front = Segment { lane: &lanes[0], from: (i16::MIN, i64::MIN), to_rank: i16::MAX };
         assert_eq!(floors.segments(&lanes), [front]);
-        floors.raise(lane.clone(), 0, 70);
-        floors.raise(lane, -5, 30);
-        let parts: Vec<_> = floors.segments(&lanes).iter().map(|segment| (segment.from, segment.to_rank)).collect();
-        assert_eq!(parts, [((i16::MIN, i64::MIN), -5), ((-5, 30), 0), ((0, 70), i16::MAX)]);
+        floors.saw(lane.clone(), 0, 70);
+        floors.saw(lane.clone(), -5, 30);
+        assert!(floors.are_clear(), "what was just seen is no floor yet");
+        floors.settle();
+        let parts = |floors: &Floors| -> Vec<_> {
+            floors.segments(&lanes).iter().map(|segment| (segment.from, segment.to_rank)).collect()
+        };
+        let whole = (i16::MIN, i64::MIN);
+        assert_eq!(parts(&floors), [(whole, -5), ((-5, 30), 0), ((0, 70), i16::MAX)]);
+        // A claim that starts from the front again finds what was below, or nothing below.
+        floors.clear();
+        assert!(floors.are_clear());
+        floors.saw(lane.clone(), -5, 20);
+        floors.saw(lane.clone(), 0, 90);
+        assert_eq!(parts(&floors), [(whole, -5), ((-5, 20), 0), ((0, 70), i16::MAX)]);
+        floors.saw(lane.clone(), -5, 40);
+        floors.settle();
+        assert_eq!(parts(&floors), [(whole, -5), ((-5, 20), 0), ((0, 90), i16::MAX)]);
         floors.clear();
         assert!(floors.are_clear());
     }

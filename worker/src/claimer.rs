@@ -31,6 +31,8 @@ use crate::{
 
 /// How long floors are trusted; see [`Floors`].
 const FLOORS_TTL: Duration = Duration::from_secs(1);
+/// How far floors stay behind: a row whose transaction commits within this time of a later one's is not missed.
+const FLOORS_LAG: Duration = Duration::from_millis(200);
 /// Time between looks for leases that this worker does not know of; see [`crate::held`]. A claim that failed is followed by one at
 /// once, but may still be under way in the database.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -45,6 +47,7 @@ pub(crate) struct Claimer {
     lanes: Vec<Lane>,
     floors: Floors,
     floors_from: Instant,
+    floors_settled: Instant,
     source: Source,
     /// When to look at the tables again, whatever is heard until then.
     look_at: Instant,
@@ -61,7 +64,19 @@ impl Claimer {
         let recheck_at = now + RECHECK_INTERVAL;
         let floors = Floors::default();
         let look_at = now + source.head_start();
-        Self { shared, worker, link, lanes, floors, floors_from: now, source, look_at, recheck_at, let_go_at: now }
+        Self {
+            shared,
+            worker,
+            link,
+            lanes,
+            floors,
+            floors_from: now,
+            floors_settled: now,
+            source,
+            look_at,
+            recheck_at,
+            let_go_at: now,
+        }
     }
 
     /// Claims until `stop`. A claim under way is never abandoned: its tasks would wait for a rescue.
@@ -200,6 +215,10 @@ impl Claimer {
         }
         if self.floors.are_clear() {
             self.floors_from = Instant::now();
+        }
+        if self.floors_settled.elapsed() >= FLOORS_LAG {
+            self.floors.settle();
+            self.floors_settled = Instant::now();
         }
         // The next claim starts with the next lane, so that none is always served last.
         self.lanes.rotate_left(1);

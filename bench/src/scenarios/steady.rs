@@ -29,16 +29,16 @@ use crate::{
 };
 
 /// Pause before a client asks again for a task that was not done.
-const ASK_AGAIN: Duration = Duration::from_millis(2);
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Submit over HTTP, run, and read the result over HTTP, all at once, at the highest rate at which the backlog stays bounded.
 #[derive(Parser, Serialize, Clone, Debug)]
 pub(crate) struct Steady {
     /// Keep-alive connections.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 256)]
     connections: usize,
     /// Tasks that each connection has submitted and not seen done, at most: the bound of the backlog is the product.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     window: usize,
     /// Worker processes.
     #[arg(long, default_value_t = 1)]

@@ -19,11 +19,13 @@ specifications![
     a_less_urgent_task_is_never_below_a_floor,
     the_rest_of_a_split_batch_is_not_below_the_floor,
     what_is_given_back_below_the_floor_is_found_from_the_front,
+    what_turns_up_soon_below_what_was_claimed_is_found,
     floors_are_per_lane,
 ];
 
 async fn take(queue: &mut Harness, worker: WorkerId, count: usize, floors: &mut Floors) -> Vec<TaskId> {
     let claimed = claim(&mut queue.volatile, worker, count, 100, &[default_lane()], floors).await.unwrap();
+    floors.settle();
     let mut ids: Vec<_> = claimed.into_iter().map(|task| task.id).collect();
     ids.sort_unstable();
     ids
@@ -90,6 +92,26 @@ async fn what_is_given_back_below_the_floor_is_found_from_the_front(queue: &mut 
     assert_eq!(take(queue, worker, 1, &mut floors).await, [back]);
 }
 
+async fn what_turns_up_soon_below_what_was_claimed_is_found(queue: &mut Harness) {
+    let worker = queue.worker().await;
+    let mut floors = Floors::default();
+    let lanes = [default_lane()];
+    for settled in [false, true] {
+        let late = queue.submit_one(task()).await;
+        let held = queue.claim(worker, 1).await;
+        let early = queue.submit_one(task()).await;
+        let claimed = claim(&mut queue.volatile, worker, 1, 1, &lanes, &mut floors).await.unwrap();
+        assert_eq!(claimed[0].id, early);
+        queue.requeue_all(worker, &held, Reason::Release).await;
+        if settled {
+            floors.settle();
+            assert!(take(queue, worker, 1, &mut floors).await.is_empty());
+            floors.clear();
+        }
+        assert_eq!(take(queue, worker, 1, &mut floors).await, [late]);
+    }
+}
+
 async fn floors_are_per_lane(queue: &mut Harness) {
     let worker = queue.worker_of(&["default", "other"], &["echo"]).await;
     let lanes = [default_lane(), lane("other", "echo")];
@@ -97,6 +119,7 @@ async fn floors_are_per_lane(queue: &mut Harness) {
     let early = queue.submit_one(task().lane("other", "echo")).await;
     queue.submit_one(task()).await;
     assert_eq!(claim(&mut queue.volatile, worker, 1, 1, &lanes, &mut floors).await.unwrap().len(), 1);
+    floors.settle();
     let claimed = claim(&mut queue.volatile, worker, 1, 1, &lanes, &mut floors).await.unwrap();
     assert_eq!(claimed[0].id, early);
 }

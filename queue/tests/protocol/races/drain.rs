@@ -65,6 +65,7 @@ async fn work(database: Database, mut random: fastrand::Rng, done_so_far: Arc<At
             queue::promote::promote(&mut volatile).await.unwrap();
             continue;
         }
+        floors.settle();
         seen.extend(claimed.iter().map(|task| (task.id, task.attempt)));
         let (back, end): (Vec<Claimed>, Vec<Claimed>) =
             claimed.into_iter().partition(|task| task.attempt < task.max_attempts && random.u8(..) < 13);
