@@ -1,11 +1,14 @@
-//! Reading tasks: one by id, or a page of them.
+//! Reading tasks: by id, or a page of them.
+
+use std::{cmp::Reverse, pin::pin};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    OptionalExtension, QueryResult, Queryable,
+    QueryResult, Queryable,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::TryStreamExt;
 use uuid::Uuid;
 
 use crate::{
@@ -40,47 +43,46 @@ type TaskRow = (
     Bool,
 );
 
-/// A task's row out of all tables; one statement, so one snapshot: it stands in exactly one of them.
-macro_rules! select_tasks {
-    ($condition:literal) => {
-        concat!(
-            "SELECT r.id, r.queue, r.kind, r.priority, r.max_attempts, r.timeout_ms, r.created_at, r.payload::text,
-                    CASE WHEN o.status = 1 THEN 'done' WHEN o.status = 2 THEN 'failed' WHEN o.status = 3 THEN 'cancelled'
-                         WHEN l.id IS NOT NULL THEN 'processing' WHEN s.seq IS NOT NULL THEN 'scheduled' ELSE 'queued' END,
-                    greatest(coalesce(o.finished_at, l.claimed_at, q.ready_at, s.scheduled_at), r.created_at),
-                    coalesce(o.attempt, l.attempt, q.attempt, s.attempt, 0::smallint),
-                    s.run_at, o.result::text, coalesce(o.error, f.error), coalesce(o.worker, l.worker), p.value::text,
-                    coalesce(l.cancelled & taskrow.task_bit(r.id) <> 0, false)
-             FROM taskrow.records r
-             LEFT JOIN taskrow.outcomes o ON o.task_id = r.id
-             LEFT JOIN LATERAL (
-                 SELECT x.* FROM taskrow.leases x
-                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) l ON o.task_id IS NULL
-             LEFT JOIN LATERAL (
-                 SELECT x.* FROM taskrow.ready x
-                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) q ON o.task_id IS NULL
-             LEFT JOIN LATERAL (
-                 SELECT x.* FROM taskrow.scheduled x
-                 WHERE x.batch = taskrow.task_batch(r.id) AND x.mask & taskrow.task_bit(r.id) <> 0 LIMIT 1) s ON o.task_id IS NULL
-             LEFT JOIN LATERAL (
-                 SELECT x.error FROM taskrow.failures x WHERE x.task_id = r.id
-                 ORDER BY x.failed_at DESC LIMIT 1) f ON o.task_id IS NULL AND coalesce(l.attempt, q.attempt, s.attempt) > 0
-             LEFT JOIN LATERAL (
-                 SELECT x.value FROM taskrow.progress x WHERE x.task_id = r.id AND x.attempt = l.attempt) p ON o.task_id IS NULL
-             WHERE ",
-            $condition
-        )
-    };
-}
-
+// A task's row out of all tables; one statement, so one snapshot: it stands in exactly one of them. (Nothing is locked.) `$1` ids,
+// `$2` the least of them, `$3` the greatest.
+//
+// The plan follows from the text, whatever the statistics say: a LIMIT in each LATERAL leaves no other join than looking up one id
+// after the other by an index. Days outside of `$2` .. `$3` are not even prepared for execution, and of the others only the id's own is
+// looked into. A final task ends at `open`: what follows is not executed for it.
 statement! {
-    struct Get -> TaskRow { id: Uuid => SqlUuid }
-    select_tasks!("r.id = $1")
-}
-
-statement! {
-    struct GetMany<'a> -> TaskRow { ids: &'a [Uuid] => Array<SqlUuid> }
-    select_tasks!("r.id = ANY ($1) ORDER BY r.id DESC")
+    struct GetMany<'a> -> TaskRow { ids: &'a [Uuid] => Array<SqlUuid>, first: Uuid => SqlUuid, last: Uuid => SqlUuid }
+    "SELECT wanted.id, r.queue, r.kind, r.priority, r.max_attempts, r.timeout_ms, r.created_at, r.payload::text,
+            CASE WHEN o.status = 1 THEN 'done' WHEN o.status = 2 THEN 'failed' WHEN o.status = 3 THEN 'cancelled'
+                 WHEN h.is_leased THEN 'processing' WHEN h.is_scheduled THEN 'scheduled' ELSE 'queued' END,
+            greatest(coalesce(o.finished_at, h.since), r.created_at),
+            coalesce(o.attempt, h.attempt, 0::smallint),
+            h.run_at, o.result::text, coalesce(o.error, h.error), coalesce(o.worker, h.worker), h.progress::text,
+            coalesce(h.cancel_requested, false)
+     FROM unnest($1) AS wanted (id)
+     CROSS JOIN LATERAL (
+         SELECT x.* FROM taskrow.records x WHERE x.id = wanted.id AND x.id BETWEEN $2 AND $3 LIMIT 1) r
+     LEFT JOIN LATERAL (
+         SELECT x.* FROM taskrow.outcomes x WHERE x.task_id = wanted.id AND x.task_id BETWEEN $2 AND $3 LIMIT 1) o ON true
+     LEFT JOIN LATERAL (
+         SELECT l.id IS NOT NULL AS is_leased, s.seq IS NOT NULL AS is_scheduled,
+                coalesce(l.claimed_at, q.ready_at, s.scheduled_at) AS since, coalesce(l.attempt, q.attempt, s.attempt) AS attempt,
+                s.run_at, l.worker, l.cancelled & open.bit <> 0 AS cancel_requested, f.error, p.value AS progress
+         FROM (
+             SELECT taskrow.task_batch(wanted.id) AS batch, taskrow.task_bit(wanted.id) AS bit
+             WHERE o.task_id IS NULL OFFSET 0) AS open
+         LEFT JOIN LATERAL (
+             SELECT x.* FROM taskrow.leases x WHERE x.batch = open.batch AND x.mask & open.bit <> 0 LIMIT 1) l ON true
+         LEFT JOIN LATERAL (
+             SELECT x.* FROM taskrow.ready x WHERE x.batch = open.batch AND x.mask & open.bit <> 0 LIMIT 1) q ON true
+         LEFT JOIN LATERAL (
+             SELECT x.* FROM taskrow.scheduled x WHERE x.batch = open.batch AND x.mask & open.bit <> 0 LIMIT 1) s ON true
+         LEFT JOIN LATERAL (
+             SELECT x.error FROM taskrow.failures x
+             WHERE x.task_id = wanted.id AND x.task_id BETWEEN $2 AND $3 AND coalesce(l.attempt, q.attempt, s.attempt) > 0
+             ORDER BY x.failed_at DESC LIMIT 1) f ON true
+         LEFT JOIN LATERAL (
+             SELECT x.value FROM taskrow.progress x WHERE x.task_id = wanted.id AND x.attempt = l.attempt LIMIT 1) p ON true
+         LIMIT 1) h ON true"
 }
 
 /// A task as it stands.
@@ -169,8 +171,26 @@ impl From<Row> for Task {
 
 /// Reads one task.
 pub async fn get(connection: &mut AsyncPgConnection, id: TaskId) -> QueryResult<Option<Task>> {
-    let row: Option<Row> = Get { id: id.uuid() }.get_result(connection).await.optional()?;
-    Ok(row.map(Task::from))
+    let mut found = None;
+    get_many(connection, &[id], |task| found = Some(task)).await?;
+    Ok(found)
+}
+
+/// Reads tasks, all as they stood at one moment. Those that exist are given to `each` one by one as they arrive, in no particular
+/// order: all of them together need never be in memory.
+pub async fn get_many(
+    connection: &mut AsyncPgConnection,
+    ids: &[TaskId],
+    mut each: impl FnMut(Task),
+) -> QueryResult<()> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let (Some(first), Some(last)) = (ids.iter().min(), ids.iter().max()) else { return Ok(()) };
+    let query = GetMany { ids: &ids, first: *first, last: *last };
+    let mut rows = pin!(query.load_stream::<Row>(connection).await?);
+    while let Some(row) = rows.try_next().await? {
+        each(Task::from(row));
+    }
+    Ok(())
 }
 
 /// Which tasks to list, newest first.
@@ -347,11 +367,10 @@ pub async fn list(connection: &mut AsyncPgConnection, filter: &Filter) -> QueryR
         Some(Status::Processing) => load!(PageOfProcessing),
     };
     let next = if ids.len() == filter.limit.min(PAGE_LIMIT) { ids.last().copied() } else { edge.filter(|_| is_full) };
-    let rows: Vec<Row> = if ids.is_empty() { Vec::new() } else { GetMany { ids: &ids }.load(connection).await? };
-    let tasks = rows
-        .into_iter()
-        .map(Task::from)
-        .filter(|task| filter.status.is_none_or(|status| task.status == status))
-        .collect();
+    let ids: Vec<TaskId> = ids.into_iter().map(TaskId::from_uuid).collect();
+    let fits = |task: &Task| filter.status.is_none_or(|status| task.status == status);
+    let mut tasks = Vec::with_capacity(ids.len());
+    get_many(connection, &ids, |task| tasks.extend(Some(task).filter(fits))).await?;
+    tasks.sort_unstable_by_key(|task| Reverse(task.id));
     Ok(Page { tasks, next: next.map(TaskId::from_uuid) })
 }

@@ -11,7 +11,7 @@
 //! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
 //! - [`promote`](mod@promote): what is scheduled and due becomes ready
 //! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
-//! - [`inspect`]: one task, pages of tasks; [`overview`]: queues; [`progress`]
+//! - [`inspect`]: tasks by id, pages of tasks; [`overview`]: queues; [`progress`]
 //! - [`retention`]: drop old days
 //!
 //! How processes hear of it: [`wakeup`], and [`ready`] batches told by name. Hints only: lost, late or doubled ones change latency, never

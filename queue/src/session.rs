@@ -33,6 +33,9 @@ pub const DURABLE: Session = Session { purpose: "durable", settings: PLANS, stat
 pub const VOLATILE: Session =
     Session { purpose: "volatile", settings: PLANS_ASYNC, statement_timeout: TIMEOUT, direct: true };
 
+/// Reading tasks by their ids, many at once.
+pub const LOOKUP: Session = Session { purpose: "lookup", settings: PLANS, statement_timeout: TIMEOUT, direct: true };
+
 /// Cleaning up: may take its time.
 pub const CLEANUP: Session =
     Session { purpose: "cleanup", settings: &[], statement_timeout: Duration::from_secs(600), direct: true };

@@ -7,6 +7,7 @@ mod claim_batches;
 mod finish;
 mod floors;
 mod heartbeat;
+mod inspect;
 mod list;
 mod overview;
 mod partitions;

@@ -1,5 +1,7 @@
 //! Reading a plan.
 
+use std::collections::BTreeSet;
+
 use diesel::{QueryableByName, sql_query, sql_types::Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
@@ -63,6 +65,16 @@ impl Reading {
             }
         }
         assert!(read <= most, "{what}: reads {read} rows, more than {most}\n{}", outline(&self.plan, 0));
+    }
+
+    /// Big tables and partitions looked into, in alphabetical order.
+    pub(super) fn tables(&self) -> Vec<&str> {
+        let mut nodes = Vec::new();
+        collect(&self.plan, &mut nodes);
+        let executed = nodes.into_iter().filter(|node| number(node, "Actual Loops") > 0.0);
+        let tables = executed.filter_map(|node| node["Relation Name"].as_str());
+        let big = tables.filter(|table| BIG.iter().any(|big| table.starts_with(big)));
+        big.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Pages looked at.

@@ -6,6 +6,7 @@ use super::{
     Planned, big_queue,
     explain::explain,
     fill::{LEASES, WORKERS},
+    statements::{LOOKUP, lookup},
 };
 use crate::support::{Harness, sql};
 
@@ -31,6 +32,7 @@ async fn reads_are_bounded(planned: Planned) {
     rescuing(&mut queue).await;
     promoting(&mut queue).await;
     one_task(&mut queue).await;
+    many_tasks(&mut queue).await;
 }
 
 /// The first column of a query as the elements of an array.
@@ -147,11 +149,10 @@ async fn one_task(queue: &mut Harness) {
         ("a scheduled task", "SELECT batch FROM taskrow.scheduled LIMIT 1"),
     ] {
         let id = sql::lines(&mut queue.durable, task).await.remove(0);
-        let get =
-            explain(&mut queue.volatile, "p ON o.task_id IS NULL\n             WHERE r.id = $1", &format!("'{id}'"))
-                .await;
+        let get = explain(&mut queue.volatile, LOOKUP, &lookup(std::slice::from_ref(&id))).await;
         assert_eq!(get.rows(), 1.0);
-        get.is_bounded(of, 4.0);
+        // A row of records, and one of where it stands.
+        get.is_bounded(of, 2.0);
         let arguments = format!("'{id}', taskrow.task_batch('{id}'), taskrow.task_bit('{id}')");
         for part in ["shrunk AS (UPDATE taskrow.ready", "shrunk AS (UPDATE taskrow.scheduled"] {
             explain(&mut queue.durable, part, &arguments).await.is_bounded("cancel", 4.0);
@@ -170,4 +171,25 @@ async fn one_task(queue: &mut Harness) {
     let retry = explain(&mut queue.durable, "WITH gone AS (DELETE FROM taskrow.outcomes", &format!("'{failed}'")).await;
     assert_eq!(retry.rows(), 1.0);
     retry.is_bounded("retry", 2.0);
+}
+
+async fn many_tasks(queue: &mut Harness) {
+    // Of one day, for the run may pass midnight.
+    let ended = "SELECT task_id FROM taskrow.outcomes WHERE tableoid = (SELECT max(tableoid) FROM taskrow.outcomes)
+                 ORDER BY md5(task_id::text) LIMIT 64";
+    let mut ids = sql::lines(&mut queue.durable, ended).await;
+    let get = explain(&mut queue.volatile, LOOKUP, &lookup(&ids)).await;
+    assert_eq!(get.rows(), 64.0);
+    get.is_bounded("64 ended tasks", 2.0 * 64.0);
+    // Neither where an open task may stand nor other days are looked into.
+    let [outcomes, records] = &get.tables()[..] else { panic!("looks into {:?}", get.tables()) };
+    assert!(outcomes.starts_with("outcomes_2") && records.starts_with("records_2"), "{outcomes}, {records}");
+
+    let table = |name: &str| format!("SELECT batch FROM taskrow.{name} LIMIT 16");
+    for open in ["ready", "leases", "scheduled"] {
+        ids.extend(sql::lines(&mut queue.durable, &table(open)).await);
+    }
+    let get = explain(&mut queue.volatile, LOOKUP, &lookup(&ids)).await;
+    assert_eq!(get.rows(), 112.0);
+    get.is_bounded("112 tasks, 48 of them open", 2.0 * 112.0);
 }

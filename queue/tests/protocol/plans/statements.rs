@@ -17,6 +17,15 @@ use crate::support::{
     tasks::{But, default_lane, json, task},
 };
 
+/// Part of the statement that reads tasks by their ids.
+pub(super) const LOOKUP: &str = "FROM unnest($1) AS wanted (id)";
+
+/// Its arguments.
+pub(super) fn lookup(ids: &[String]) -> String {
+    let (first, last) = (ids.iter().min().unwrap(), ids.iter().max().unwrap());
+    format!("'{{{}}}', '{first}', '{last}'", ids.join(","))
+}
+
 /// Submit runs on the durable connection, claims, heartbeat, promote, progress and reads on the volatile one, the rest on the durable.
 pub(super) async fn run_each(queue: &mut Harness) {
     let worker = queue.worker().await;
