@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    config::ApiArgs, health, metrics::refresh_while_scraped, router::router, serve::serve, state::AppState,
-    submitter::Flusher,
+    config::ApiArgs, health, metrics::refresh_while_scraped, reads::Reader, router::router, serve::serve,
+    state::AppState, submitter::Flusher,
 };
 
 /// What stopping may take after the last connection ended, at least: storing what clients that hung up had submitted.
@@ -120,6 +120,11 @@ impl Parts {
                 state.metrics.submit.clone(),
             );
             watched.push(flushers.spawn(flusher.run()));
+        }
+        for _ in 0..state.args.read.readers {
+            let (suspicion, metrics) = (state.suspicion.clone(), state.metrics.read.clone());
+            let reader = Reader::new(&state.reads, &state.database, suspicion, metrics);
+            watched.push(loops.spawn(reader.run(stop_loops.clone())));
         }
         watched.push(loops.spawn(state.notifier.clone().run(state.database.clone(), stop_loops.clone())));
         watched.push(loops.spawn(state.publisher.clone().run(stop_loops.clone())));

@@ -13,7 +13,7 @@
 //! - [`router()`]: the route table and the middleware stack; `routes`: a file per route
 //! - [`problem`]: every error a client can see, as RFC 9457
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
-//! - [`submitter`]: group commit; `store`: everything else that is asked of Postgres
+//! - [`submitter`]: group commit; `reads`: group reads; `store`: everything else that is asked of Postgres
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
 //! - [`load_test`]: a client that puts load on a running API
 
@@ -31,6 +31,7 @@ mod options;
 mod overview;
 pub mod problem;
 mod query;
+mod reads;
 mod router;
 mod routes;
 mod serve;

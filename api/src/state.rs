@@ -12,6 +12,7 @@ use crate::{
     health::{POSTGRES, SCHEMA, Suspicion},
     metrics::{Metrics, SubmitMetrics},
     overview::OverviewCache,
+    reads::Reads,
     store::Store,
     submitter::Submitter,
 };
@@ -23,6 +24,7 @@ pub struct AppState {
     pub(crate) database: Database,
     pub(crate) bodies: Bodies,
     pub(crate) submitter: Submitter,
+    pub(crate) reads: Reads,
     pub(crate) store: Store,
     pub(crate) overview: OverviewCache,
     pub(crate) dispatch: Dispatch,
@@ -40,14 +42,17 @@ impl AppState {
         let readiness = Readiness::new(&[&[POSTGRES, SCHEMA], dispatch.dependencies()].concat());
         let notifier = Notifier::default();
         let submitter = Submitter::new(&args.submit, *args.http.request_timeout);
+        let reads = Reads::new(*args.http.request_timeout);
         let store = Store::new(&database, &args.read, tasks, suspicion.clone());
         let overview = OverviewCache::new(store.clone());
-        let metrics = Metrics::new(&submitter, SubmitMetrics::default(), &store, &readiness, &overview, &dispatch);
+        let metrics =
+            Metrics::new(&submitter, SubmitMetrics::default(), &reads, &store, &readiness, &overview, &dispatch);
         Self {
             bodies: Bodies::new(&args.http),
             args: Arc::new(args),
             database,
             submitter,
+            reads,
             store,
             overview,
             publisher: dispatch.publisher(notifier.clone()),

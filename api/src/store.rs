@@ -1,4 +1,4 @@
-//! Everything that is asked of Postgres besides submitting.
+//! Everything that is asked of Postgres besides submitting and reading tasks by id.
 //!
 //! Each piece of work runs in a task of its own, on a pooled connection. A client that hangs up drops the future of its handler, at
 //! any point: the work goes on, and its connection goes back to the pool with nothing pending on it.

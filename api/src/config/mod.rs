@@ -10,6 +10,7 @@
 //! | `API_BODY_MEMORY` | `256MiB` | [`HttpArgs`] |
 //! | `API_DRAIN_DELAY` | `5s` | [`DrainArgs`] |
 //! | `API_DRAIN_BUDGET` | `20s` | [`DrainArgs`] |
+//! | `API_READERS` | `2` | [`ReadArgs`] |
 //! | `API_DATABASE_CONNECTIONS` | `8` | [`ReadArgs`] |
 //! | `API_FLUSHERS` | `2` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_TASKS` | `20000` | [`SubmitArgs`] |
@@ -103,6 +104,7 @@ mod tests {
         for (flags, blamed) in [
             (&["--api-bind", "everywhere"][..], "--api-bind"),
             (&["--api-flushers", "0"], "API_FLUSHERS"),
+            (&["--api-readers", "0"], "API_READERS"),
             (&["--api-connections", "0"], "API_CONNECTIONS"),
             (&["--api-database-connections", "0"], "API_DATABASE_CONNECTIONS"),
             (&["--api-request-timeout", "0s"], "API_REQUEST_TIMEOUT"),

@@ -7,19 +7,21 @@ use prometheus_client::{
 };
 use service::readiness::Readiness;
 
-use crate::{store::Store, submitter::Submitter};
+use crate::{reads::Reads, store::Store, submitter::Submitter};
 
-/// Buffer, pool and readiness.
+/// Buffers, pool and readiness.
 #[derive(Debug)]
 pub(super) struct Live {
     submitter: Submitter,
+    reads: Reads,
     store: Store,
     readiness: Readiness,
 }
 
 impl Live {
-    pub(super) fn new(submitter: &Submitter, store: &Store, readiness: &Readiness) -> Self {
-        Self { submitter: submitter.clone(), store: store.clone(), readiness: readiness.clone() }
+    pub(super) fn new(submitter: &Submitter, reads: &Reads, store: &Store, readiness: &Readiness) -> Self {
+        let (submitter, reads) = (submitter.clone(), reads.clone());
+        Self { submitter, reads, store: store.clone(), readiness: readiness.clone() }
     }
 }
 
@@ -33,6 +35,7 @@ impl Collector for Live {
             ("api_submit_buffer_bytes", "Memory of tasks that wait to be stored", fill.bytes as i64),
             ("api_submit_buffer_capacity_tasks", "Most tasks that may wait", fill.tasks_capacity as i64),
             ("api_submit_buffer_capacity_bytes", "Most memory that they may take", fill.bytes_capacity as i64),
+            ("api_reads_waiting", "Requests for a task that no reader has taken yet", self.reads.waiting() as i64),
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)?;

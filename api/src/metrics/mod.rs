@@ -14,6 +14,10 @@
 //! | `taskrow_api_flush_tasks` | histogram | | tasks stored by one statement |
 //! | `taskrow_api_flush_duration_seconds` | histogram | | how long that took |
 //! | `taskrow_api_flush_failures_total` | counter | | statements that failed or were not answered |
+//! | `taskrow_api_reads_waiting` | gauge | | requests for a task that no reader has taken yet |
+//! | `taskrow_api_read_tasks` | histogram | | tasks asked for by one statement |
+//! | `taskrow_api_read_duration_seconds` | histogram | | how long it took to read them |
+//! | `taskrow_api_read_failures_total` | counter | | statements that failed or were not answered |
 //! | `taskrow_api_database_connections` | gauge | state | pooled connections, `busy` and `idle` |
 //! | `taskrow_api_redis_published_batches_total` | counter | | batches told through Redis (Redis mode only) |
 //! | `taskrow_api_redis_unpublished_batches_total` | counter | | batches told by a wakeup instead (Redis mode only) |
@@ -30,6 +34,7 @@
 mod http;
 mod live;
 mod queues;
+mod read;
 mod submit;
 
 use std::{fmt, sync::Arc};
@@ -41,9 +46,10 @@ use service::{probes::RenderMetrics, readiness::Readiness};
 pub(crate) use self::{
     http::HttpMetrics,
     queues::{Scrapes, refresh_while_scraped},
+    read::ReadMetrics,
     submit::SubmitMetrics,
 };
-use crate::{overview::OverviewCache, store::Store, submitter::Submitter};
+use crate::{overview::OverviewCache, reads::Reads, store::Store, submitter::Submitter};
 
 /// All metrics of one API.
 #[derive(Clone)]
@@ -51,6 +57,7 @@ pub(crate) struct Metrics {
     registry: Arc<Registry>,
     pub(crate) http: HttpMetrics,
     pub(crate) submit: SubmitMetrics,
+    pub(crate) read: ReadMetrics,
     pub(crate) scrapes: Scrapes,
 }
 
@@ -58,6 +65,7 @@ impl Metrics {
     pub(crate) fn new(
         submitter: &Submitter,
         submit: SubmitMetrics,
+        reads: &Reads,
         store: &Store,
         readiness: &Readiness,
         overview: &OverviewCache,
@@ -67,12 +75,14 @@ impl Metrics {
         let http = HttpMetrics::default();
         http.register(&mut registry);
         submit.register(&mut registry);
+        let read = ReadMetrics::default();
+        read.register(&mut registry);
         if let Some(metrics) = dispatch.metrics() {
             metrics.register_publisher("api_", &mut registry);
         }
-        registry.register_collector(Box::new(live::Live::new(submitter, store, readiness)));
+        registry.register_collector(Box::new(live::Live::new(submitter, reads, store, readiness)));
         registry.register_collector(Box::new(queues::Queues::new(overview)));
-        Self { registry: Arc::new(registry), http, submit, scrapes: Scrapes::default() }
+        Self { registry: Arc::new(registry), http, submit, read, scrapes: Scrapes::default() }
     }
 
     /// What the `/metrics` route calls.

@@ -123,7 +123,7 @@ pub(crate) async fn get_task(
     TaskPath(id): TaskPath,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let task = state.store.read(move |connection| Box::pin(inspect::get(connection, id))).await?;
+    let task = state.reads.get(id).await?;
     let body = reply::to_vec(&TaskView::from(task.ok_or_else(|| unknown(id))?));
     let tag = etag::of(&body);
     let mut response = if etag::matches(&headers, &tag) {

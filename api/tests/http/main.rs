@@ -13,6 +13,7 @@ mod load_test;
 mod outage;
 mod probes;
 mod queues;
+mod reads;
 mod redis_mode;
 mod retry;
 mod stop;

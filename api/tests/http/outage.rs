@@ -27,7 +27,8 @@ async fn the_api_starts_before_postgres_and_recovers_from_every_outage() {
         assert_eq!(app.get("/live").await.status, 200);
         eventually("not ready", || async { app.get("/ready").await.status == 503 }).await;
         assert_ne!(app.get("/ready").await.json()["dependencies"]["postgres"], "ok");
-        let reads = ["/tasks", "/queues", "/workers"].map(|path| app.get(path));
+        let reads =
+            ["/tasks/019ab7a0-5f3c-7c41-b5ce-2f0f8d1c6a40", "/tasks", "/queues", "/workers"].map(|path| app.get(path));
         let (submit, pause, reads) =
             tokio::join!(app.post_json("/tasks", "1"), app.post("/queues/default/pause"), join_all(reads));
         unavailable(&submit);
@@ -78,6 +79,24 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_read_whose_answer_is_lost_is_repeated() {
+    let database = TestDb::migrated().await;
+    let proxy = Proxy::before(&database).await;
+    let app = Setup::default().through(&proxy).on(database).start().await;
+    let path = format!("/tasks/{}", app.submit("", "1").await);
+    let blocked = app.database.block().await;
+    let trouble = async {
+        eventually("the statement waits for the lock", || async { app.database.waiting().await == 1 }).await;
+        proxy.cut();
+        proxy.mend();
+        eventually("the second try waits too", || async { app.database.waiting().await == 2 }).await;
+        blocked.release().await;
+    };
+    let (answer, ()) = tokio::join!(app.get(&path), trouble);
+    assert_eq!(answer.json()["payload"], 1);
+}
+
+#[tokio::test]
 async fn silence_is_told_as_an_unknown_outcome() {
     let app = impatient().start().await;
     let blocked = app.database.block().await;
@@ -90,9 +109,10 @@ async fn silence_is_told_as_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn dead_pooled_connections_are_replaced_unnoticed() {
+async fn dead_connections_are_replaced_unnoticed() {
     let app = Setup::default().start().await;
-    let reads = (0..8).map(|_| app.get("/tasks"));
+    let path = format!("/tasks/{}", app.submit("", "1").await);
+    let reads = ["/tasks", &path].into_iter().cycle().take(16).map(|path| app.get(path));
     assert!(join_all(reads).await.iter().all(|answer| answer.status == 200));
     app.database
         .execute(
@@ -101,5 +121,7 @@ async fn dead_pooled_connections_are_replaced_unnoticed() {
         )
         .await;
     assert_eq!(app.get("/tasks").await.status, 200);
+    let reads = join_all((0..4).map(|_| app.get(&path))).await;
+    assert!(reads.iter().all(|answer| answer.status == 200), "{reads:?}");
     app.submit("", "1").await;
 }

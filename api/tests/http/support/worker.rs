@@ -8,6 +8,7 @@ use queue::{
     claim::{Claimed, Floors, claim},
     finish::{Fenced, Finished, Outcome, finish},
     progress,
+    requeue::{Reason, Returned, requeue},
     task::Name,
     workers::{self, Registration, WorkerId},
 };
@@ -52,6 +53,13 @@ impl TestWorker {
             claimed.iter().map(|task| Finished { lease: task.lease, id: task.id, outcome: outcome(task.id) }).collect();
         let fenced = finish(&mut self.connection, self.id, &finished).await.unwrap();
         assert!(fenced.iter().all(|fenced| *fenced == Fenced::Applied), "{fenced:?}");
+    }
+
+    /// Its attempt failed; the next one is an hour away.
+    pub(crate) async fn retry_later(&mut self, task: &Claimed, error: &str) {
+        let reason = Reason::Retry { delay: Duration::from_secs(3600), error: error.to_owned() };
+        let returned = Returned { lease: task.lease, id: task.id, reason };
+        requeue(&mut self.connection, self.id, &[returned]).await.unwrap();
     }
 
     pub(crate) async fn report(&mut self, task: &Claimed, value: &str) {
