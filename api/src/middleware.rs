@@ -1,52 +1,59 @@
-//! What every request passes through. `router::stack` has the order.
+//! What every request passes through: one layer, for each costs every request some allocations.
 
 use std::{any::Any, panic::AssertUnwindSafe};
 
 use axum::{
     body::HttpBody,
     extract::{MatchedPath, Request, State},
-    http::{HeaderValue, Method, StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use service::readiness::Readiness;
 use tokio::time::Instant;
 use tracing::error;
 
 use crate::{
-    metrics::HttpMetrics,
     problem::{Kind, Problem},
+    state::AppState,
 };
 
 /// Longest path with query, in bytes.
 const URI_LIMIT: usize = 8 * 1024;
 
-/// Counts requests by route. Paths that match no route share one label: they are up to the client.
-pub(crate) async fn measure(State(metrics): State<HttpMetrics>, request: Request, next: Next) -> Response {
+/// Answers a request by its route. A panic becomes an answer before it is counted; so does every error that has no body yet.
+pub(crate) async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let method = method_label(request.method());
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
+    let answer = match too_long(&uri) {
+        Some(problem) => problem.into_response(),
+        None => catch_panic(next.run(request)).await,
+    };
+    let mut response = explain_error(&method, &uri, answer);
+    // While the process drains, clients with open connections come back on new ones, which other replicas will accept.
+    if state.readiness.is_stopping() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // Paths that match no route share one label: they are up to the client.
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    metrics.answered(method, route, response.status().as_u16(), started.elapsed());
+    state.metrics.http.answered(method_label(&method), route, response.status().as_u16(), started.elapsed());
     response
 }
 
-/// While the process drains, asks clients with open connections to come back on new ones, which other replicas will accept.
-pub(crate) async fn close_while_stopping(State(readiness): State<Readiness>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    if readiness.report().stopping {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// Refuses URIs that are out of all proportion.
+fn too_long(uri: &Uri) -> Option<Problem> {
+    let length = uri.path_and_query().map_or(0, |text| text.as_str().len());
+    let problem = || {
+        let detail = format!("{length} bytes; the limit is {URI_LIMIT}");
+        Problem::new(Kind::UriTooLong, detail).with("limit_bytes", URI_LIMIT)
+    };
+    (length > URI_LIMIT).then(problem)
 }
 
 /// Gives the errors of the libraries below us, which have no body, the form of all others.
-pub(crate) async fn explain_errors(request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    if response.body().size_hint().exact() != Some(0) {
+fn explain_error(method: &Method, uri: &Uri, response: Response) -> Response {
+    if response.status().is_success() || response.body().size_hint().exact() != Some(0) {
         return response;
     }
     let kind = match response.status() {
@@ -57,7 +64,9 @@ pub(crate) async fn explain_errors(request: Request, next: Next) -> Response {
     };
     let detail = match kind {
         Kind::NotFound => "there is no such path".to_owned(),
-        Kind::MethodNotAllowed => format!("{} does not take {method}", path.chars().take(200).collect::<String>()),
+        Kind::MethodNotAllowed => {
+            format!("{} does not take {method}", uri.path().chars().take(200).collect::<String>())
+        }
         _ => kind.meaning().to_owned(),
     };
     let mut explained = Problem::new(kind, detail).into_response();
@@ -67,19 +76,9 @@ pub(crate) async fn explain_errors(request: Request, next: Next) -> Response {
     explained
 }
 
-/// Refuses URIs that are out of all proportion.
-pub(crate) async fn limit_uri(request: Request, next: Next) -> Response {
-    let length = request.uri().path_and_query().map_or(0, |text| text.as_str().len());
-    if length > URI_LIMIT {
-        let detail = format!("{length} bytes; the limit is {URI_LIMIT}");
-        return Problem::new(Kind::UriTooLong, detail).with("limit_bytes", URI_LIMIT).into_response();
-    }
-    next.run(request).await
-}
-
 /// A bug in a handler ends its request, not the connection.
-pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
+    match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(response) => response,
         Err(panic) => {
             error!(reason = reason(panic.as_ref()), "a handler panicked");
@@ -108,20 +107,17 @@ fn method_label(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, middleware::from_fn, routing::get};
     use http_body_util::BodyExt;
-    use tower::Service;
 
     use super::*;
 
     #[tokio::test]
     async fn a_panic_becomes_an_answer() {
         #[expect(clippy::panic, reason = "what is tested")]
-        async fn handler() {
+        async fn handler() -> Response {
             panic!("secret")
         }
-        let mut app: Router = Router::new().route("/", get(handler)).layer(from_fn(catch_panics));
-        let response = app.call(Request::new(Body::empty())).await.unwrap();
+        let response = catch_panic(handler()).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(!String::from_utf8_lossy(&body).contains("secret"));

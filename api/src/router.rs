@@ -1,11 +1,6 @@
 //! The route table, and what every request passes through.
 
-use axum::{
-    Router,
-    middleware::{from_fn, from_fn_with_state},
-    response::Redirect,
-    routing::get,
-};
+use axum::{Router, middleware::from_fn_with_state, response::Redirect, routing::get};
 use service::probes;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -19,7 +14,7 @@ pub fn router(state: AppState) -> Router {
         .merge(openapi::router(document))
         .merge(probes::router(state.readiness.clone(), state.metrics.render()))
         .route("/", get(|| async { Redirect::to("/docs/") }));
-    stack(routes, state)
+    routes.layer(from_fn_with_state(state, middleware::around))
 }
 
 /// The routes that are in the OpenAPI document.
@@ -37,14 +32,4 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::workers::list_workers))
         .routes(routes!(routes::problems::list_problems))
         .routes(routes!(routes::problems::get_problem))
-}
-
-/// Outermost last. A panic becomes an answer before it is counted; so does every error that has no body yet.
-fn stack(routes: Router, state: AppState) -> Router {
-    routes
-        .layer(from_fn(middleware::catch_panics))
-        .layer(from_fn(middleware::limit_uri))
-        .layer(from_fn(middleware::explain_errors))
-        .layer(from_fn_with_state(state.readiness.clone(), middleware::close_while_stopping))
-        .layer(from_fn_with_state(state.metrics.http, middleware::measure))
 }

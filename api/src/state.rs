@@ -1,6 +1,6 @@
 //! What every request can reach.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use dispatch::{Dispatch, Publisher};
 use queue::wakeup::Notifier;
@@ -17,9 +17,15 @@ use crate::{
     submitter::Submitter,
 };
 
-/// The parts of one API, wired. Cheap to clone; nothing runs yet (see [`crate::Api::run`]).
+/// The parts of one API, wired; nothing runs yet (see [`crate::Api::run`]). Clones share them: each request makes some.
 #[derive(Clone, Debug)]
 pub struct AppState {
+    parts: Arc<Parts>,
+}
+
+/// See [`AppState`].
+#[derive(Debug)]
+pub struct Parts {
     pub(crate) args: Arc<ApiArgs>,
     pub(crate) database: Database,
     pub(crate) bodies: Bodies,
@@ -47,7 +53,7 @@ impl AppState {
         let overview = OverviewCache::new(store.clone());
         let metrics =
             Metrics::new(&submitter, SubmitMetrics::default(), &reads, &store, &readiness, &overview, &dispatch);
-        Self {
+        let parts = Parts {
             bodies: Bodies::new(&args.http),
             args: Arc::new(args),
             database,
@@ -61,6 +67,15 @@ impl AppState {
             readiness,
             suspicion,
             metrics,
-        }
+        };
+        Self { parts: Arc::new(parts) }
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
     }
 }

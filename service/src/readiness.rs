@@ -67,6 +67,11 @@ impl Readiness {
         self.lock().stopping = true;
     }
 
+    /// Whether the process is stopping.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
     /// The state now.
     pub fn report(&self) -> Report {
         let state = self.lock();
