@@ -51,9 +51,11 @@ impl Measured {
             self.medians().into_iter().map(|(name, value)| (name.to_owned(), number(value))).collect();
         let runs = |name: &str| -> Value { self.all(name).into_iter().map(number).collect() };
         let all: Map<String, Value> = figures.keys().map(|name| (name.clone(), runs(name))).collect();
-        let targets = self.targets.iter().map(|target| {
-            let met = figures.get(target.figure).and_then(Value::as_f64).is_some_and(|value| target.bound.holds(value));
-            json!({ "figure": target.figure, "bound": target.bound, "met": met })
+        // What options left out has no target.
+        let targets = self.targets.iter().filter_map(|target| {
+            let value = figures.get(target.figure)?;
+            let met = value.as_f64().is_some_and(|value| target.bound.holds(value));
+            Some(json!({ "figure": target.figure, "bound": target.bound, "met": met }))
         });
         let targets: Value = targets.collect();
         figures.insert("settings".to_owned(), self.settings.clone());
