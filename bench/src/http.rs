@@ -104,6 +104,8 @@ pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
 
 /// What a closed loop saw.
 pub(crate) struct Rate {
+    /// All requests, those before the clock started included. Each was answered with 2xx.
+    pub(crate) answered: usize,
     pub(crate) requests_per_s: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
@@ -122,17 +124,18 @@ pub(crate) async fn closed_loop(
         let mut connection = Connection::open(address).await?;
         let (requests, is_counting, is_over) = (requests.clone(), is_counting.clone(), is_over.clone());
         clients.spawn(async move {
-            let mut times = Vec::new();
+            let (mut times, mut answered) = (Vec::new(), 0);
             let mut at = number * requests.len() / connections;
             while !is_over.load(Ordering::Relaxed) {
                 at = (at + 1) % requests.len();
                 let sent = Instant::now();
                 connection.send(&requests[at]).await?;
+                answered += 1;
                 if is_counting.load(Ordering::Relaxed) {
                     times.push(sent.elapsed().as_secs_f64() * 1e3);
                 }
             }
-            Ok::<_, Failure>(times)
+            Ok::<_, Failure>((times, answered))
         });
     }
     time::sleep(WARM_UP.min(time)).await;
@@ -141,8 +144,13 @@ pub(crate) async fn closed_loop(
     time::sleep(time).await;
     is_over.store(true, Ordering::Relaxed);
     let took = started.elapsed();
-    let mut times: Vec<f64> = together::all(clients).await?.into_iter().flatten().collect();
+    let (mut times, mut answered) = (Vec::new(), 0);
+    for (of_client, answered_client) in together::all(clients).await? {
+        times.extend(of_client);
+        answered += answered_client;
+    }
     Ok(Rate {
+        answered,
         requests_per_s: times.len() as f64 / took.as_secs_f64(),
         p50_ms: percentile(&mut times, 0.5),
         p99_ms: percentile(&mut times, 0.99),

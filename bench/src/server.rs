@@ -165,6 +165,15 @@ impl Bench {
         Ok(row.number)
     }
 
+    /// Fails unless so many tasks are stored: what was acknowledged, and nothing else.
+    pub(crate) async fn check_stored(&mut self, tasks: usize) -> Result<(), Failure> {
+        let stored = self.number("SELECT count(*) FROM taskrow.records").await?;
+        if stored != tasks as i64 {
+            return Err(Failure::software(format!("{tasks} tasks were acknowledged, {stored} are stored")));
+        }
+        Ok(())
+    }
+
     /// Runs statements.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<(), Failure> {
         self.link.run(async |connection| connection.batch_execute(sql).await).await.map_err(Failure::software)

@@ -134,17 +134,20 @@ impl Compare {
 
     /// Over HTTP, in bulk or one by one. Tasks per second.
     async fn submit(&self, setup: &Setup, in_bulk: bool) -> Result<f64, Failure> {
-        let bench = Bench::start(setup, Backend::Postgres).await?;
+        let mut bench = Bench::start(setup, Backend::Postgres).await?;
         let (_api, address) = bench.spawn_api(&[]).await?;
         let time = Duration::from_secs(3);
         if in_bulk {
             let task = format!(r#"{{"payload":{}}}"#, payload(17));
             let request = post("/tasks/batch", &format!("[{}]", vec![task; BULK].join(",")));
             let rate = closed_loop(&address, 4, time, &Arc::new(vec![request])).await?;
+            bench.check_stored(rate.answered * BULK).await?;
             return Ok(rate.requests_per_s * BULK as f64);
         }
         let request = post("/tasks", &payload(17));
-        Ok(closed_loop(&address, self.callers, time, &Arc::new(vec![request])).await?.requests_per_s)
+        let rate = closed_loop(&address, self.callers, time, &Arc::new(vec![request])).await?;
+        bench.check_stored(rate.answered).await?;
+        Ok(rate.requests_per_s)
     }
 
     /// The rate of the last tasks under a held snapshot, as a share of the rate of as many in a clean database.

@@ -41,12 +41,13 @@ impl Scenario for SubmitBatch {
     }
 
     async fn run(&self, setup: &Setup) -> Result<Figures, Failure> {
-        let bench = Bench::start(setup, Backend::Postgres).await?;
+        let mut bench = Bench::start(setup, Backend::Postgres).await?;
         let (_api, address) = bench.spawn_api(&[]).await?;
         let task = format!(r#"{{"payload":{}}}"#, payload(self.payload_bytes));
         let body = format!("[{}]", vec![task; self.batch].join(","));
         let requests = Arc::new(vec![post("/tasks/batch", &body)]);
         let rate = closed_loop(&address, self.connections, Duration::from_secs(self.seconds), &requests).await?;
+        bench.check_stored(rate.answered * self.batch).await?;
         let mut figures = Figures::default();
         figures.set("tasks_per_s", rate.requests_per_s * self.batch as f64);
         figures.set("p50_ms", rate.p50_ms);

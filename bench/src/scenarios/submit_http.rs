@@ -52,10 +52,11 @@ impl Scenario for SubmitHttp {
         let requests = Arc::new(vec![post("/tasks", &payload(self.payload_bytes))]);
         let time = Duration::from_secs(self.seconds);
         let mut figures = Figures::default();
-        let (mut best, mut p99_of_best, mut inserts) = (0.0, f64::NAN, 0.0_f64);
+        let (mut best, mut p99_of_best, mut inserts, mut answered) = (0.0, f64::NAN, 0.0_f64, 0);
         for (step, connections) in self.connections.iter().enumerate() {
             bench.settle().await?;
             let rate = closed_loop(&address, *connections, time, &requests).await?;
+            answered += rate.answered;
             figures.set(format!("requests_per_s_{connections}"), rate.requests_per_s);
             figures.set(format!("p50_ms_{connections}"), rate.p50_ms);
             figures.set(format!("p99_ms_{connections}"), rate.p99_ms);
@@ -68,6 +69,7 @@ impl Scenario for SubmitHttp {
                 inserts = inserts.max(pgbench::transactions_per_s(&bench.url, &self.insert(), *clients, time)?);
             }
         }
+        bench.check_stored(answered).await?;
         figures.set("requests_per_s", best);
         figures.set("p99_ms", p99_of_best);
         figures.set("pgbench_inserts_per_s", inserts);
