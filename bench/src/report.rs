@@ -1,6 +1,6 @@
 //! Figures for people, as a table, and for programs, as JSON.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use chrono::Utc;
 use serde_json::{Map, Value, json};
@@ -21,6 +21,23 @@ impl Measured {
 
     fn all(&self, name: &str) -> Vec<f64> {
         self.runs.iter().map(|run| run.get(name)).collect()
+    }
+
+    /// Medians of curves whose points lie over the same places in all runs, as backlogs do and times do not; of the others, the last.
+    fn curves(&self) -> BTreeMap<String, Vec<(f64, f64)>> {
+        let Some(last) = self.runs.last() else { return BTreeMap::new() };
+        let mut curves = last.curves.clone();
+        for (name, points) in &mut curves {
+            let all: Vec<_> = self.runs.iter().filter_map(|run| run.curves.get(name)).collect();
+            let is_same =
+                |other: &Vec<(f64, f64)>| other.iter().map(|point| point.0).eq(points.iter().map(|point| point.0));
+            if all.iter().all(|other| is_same(other)) {
+                for (place, point) in points.iter_mut().enumerate() {
+                    point.1 = median(all.iter().map(|other| other[place].1).collect());
+                }
+            }
+        }
+        curves
     }
 
     fn bounds(&self, name: &str) -> impl Iterator<Item = Bound> {
@@ -61,8 +78,9 @@ impl Measured {
         figures.insert("settings".to_owned(), self.settings.clone());
         figures.insert("runs".to_owned(), all.into());
         figures.insert("targets".to_owned(), targets);
-        if let Some(run) = self.runs.last().filter(|run| !run.curves.is_empty()) {
-            figures.insert("curves".to_owned(), json!(run.curves));
+        let curves = self.curves();
+        if !curves.is_empty() {
+            figures.insert("curves".to_owned(), json!(curves));
         }
         figures.into()
     }
