@@ -1,7 +1,7 @@
 //! The database of a run, and the processes beside it.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -277,11 +277,20 @@ fn binary(name: &str) -> Result<PathBuf, Failure> {
 
 /// Where the programs of a Postgres installation are that has this one.
 pub(crate) fn postgres_program(name: &str) -> Result<PathBuf, Failure> {
-    let found = Installation::all().map(|installation| installation.bin_dir().join(name)).find(|path| path.is_file());
-    let fetched = || Path::new(".taskrow/pgbench").join(name);
-    found.or_else(|| Some(fetched()).filter(|path| path.is_file())).ok_or_else(|| {
-        Failure::unavailable(format!("{name} is missing: dev/setup.sh --test installs it (Debian: package postgresql)"))
+    let installed =
+        Installation::all().map(|installation| installation.bin_dir().join(name)).find(|path| path.is_file());
+    let here = [std::env::current_dir(), std::env::current_exe()].into_iter().flatten();
+    installed.or_else(|| fetched(name, here)).ok_or_else(|| {
+        Failure::unavailable(format!(
+            "{name} is missing: dev/setup.sh --bench installs it (Debian: package postgresql)"
+        ))
     })
+}
+
+/// What dev/setup.sh fetched into the project that one of these places is in.
+fn fetched(name: &str, mut places: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
+    let program = PathBuf::from(".taskrow/pgbench").join(name);
+    places.find_map(|place| place.ancestors().map(|dir| dir.join(&program)).find(|path| path.is_file()))
 }
 
 /// A snapshot that a session holds, so that nothing that dies after it can be removed, until this is dropped.
@@ -336,4 +345,20 @@ impl Drop for OwnDatabase {
 
 async fn execute(link: &mut Link, sql: String) -> Result<(), LinkError> {
     link.run(async |connection| connection.batch_execute(&sql).await).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_fetched_is_found_from_within_the_project() {
+        let project = tempfile::tempdir().unwrap();
+        let (inside, programs) = (project.path().join("bench"), project.path().join(".taskrow/pgbench"));
+        let find = || fetched("pgbench", [inside.clone()].into_iter());
+        assert_eq!(find(), None);
+        std::fs::create_dir_all(&programs).unwrap();
+        std::fs::write(programs.join("pgbench"), "").unwrap();
+        assert_eq!(find(), Some(programs.join("pgbench")));
+    }
 }
