@@ -26,7 +26,7 @@ pub struct AppState {
 /// See [`AppState`].
 #[derive(Debug)]
 pub struct Parts {
-    pub(crate) args: Arc<ApiArgs>,
+    pub(crate) args: ApiArgs,
     pub(crate) database: Database,
     pub(crate) bodies: Bodies,
     pub(crate) submitter: Submitter,
@@ -55,7 +55,7 @@ impl AppState {
             Metrics::new(&submitter, SubmitMetrics::default(), &reads, &store, &readiness, &overview, &dispatch);
         let parts = Parts {
             bodies: Bodies::new(&args.http),
-            args: Arc::new(args),
+            args,
             database,
             submitter,
             reads,

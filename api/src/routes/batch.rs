@@ -96,9 +96,9 @@ pub(crate) async fn submit_batch(
         .ok_or_else(|| Problem::new(Kind::UnsupportedMediaType, "send `application/json` or `application/x-ndjson`"))?;
     Query::parse(query.as_deref(), &[])?;
     let received = state.bodies.receive(body, state.args.http.batch_body_limit.bytes()).await?;
-    let args = std::sync::Arc::clone(&state.args);
+    let shared = state.clone();
     // Megabytes of JSON would hold up other requests.
-    let parsed = spawn_blocking(move || batch::parse(received.bytes(), format, &args.task, Utc::now())).await;
+    let parsed = spawn_blocking(move || batch::parse(received.bytes(), format, &shared.args.task, Utc::now())).await;
     let tasks = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;
     let accepted = store(&state, tasks).await?;
     let tasks = accepted.iter().map(|task| SubmittedItem { id: task.id, status: task.status }).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::support::{Answer, Proxy, Setup, TestDb, eventually};
+use crate::support::{Answer, Blocked, Proxy, Setup, TestDb, eventually};
 
 fn impatient() -> Setup {
     Setup::with(|args| args.http.request_timeout = Duration::from_secs(2).into())
@@ -15,6 +15,15 @@ fn impatient() -> Setup {
 fn unavailable(answer: &Answer) {
     let slug = if answer.text.contains("outcome-unknown") { "outcome-unknown" } else { "database-unavailable" };
     answer.problem(503, slug);
+}
+
+/// Cuts the connection of a statement that waits for the lock. Its backend does not notice, and goes on once the second try waits, too.
+async fn lose_an_answer(database: &TestDb, proxy: &Proxy, blocked: Blocked) {
+    eventually("the statement waits for the lock", || async { database.waiting().await == 1 }).await;
+    proxy.cut();
+    proxy.mend();
+    eventually("the second try waits too", || async { database.waiting().await == 2 }).await;
+    blocked.release().await;
 }
 
 #[tokio::test]
@@ -64,15 +73,7 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_repeated() {
     let app = Setup::default().through(&proxy).on(database).start().await;
     let blocked = app.database.block().await;
     let post = app.post_json("/tasks", r#""once""#);
-    let trouble = async {
-        eventually("the statement waits for the lock", || async { app.database.waiting().await == 1 }).await;
-        // The flusher loses its connection; the backend does not notice, and goes on to commit.
-        proxy.cut();
-        proxy.mend();
-        eventually("the second try waits too", || async { app.database.waiting().await == 2 }).await;
-        blocked.release().await;
-    };
-    let (answer, ()) = tokio::join!(post, trouble);
+    let (answer, ()) = tokio::join!(post, lose_an_answer(&app.database, &proxy, blocked));
     assert_eq!(answer.status, 201, "{answer:?}");
     assert_eq!(app.database.number("SELECT count(*) FROM tasks").await, 1);
     assert_eq!(app.get(answer.header("location")).await.json()["payload"], "once");
@@ -85,14 +86,7 @@ async fn a_read_whose_answer_is_lost_is_repeated() {
     let app = Setup::default().through(&proxy).on(database).start().await;
     let path = format!("/tasks/{}", app.submit("", "1").await);
     let blocked = app.database.block().await;
-    let trouble = async {
-        eventually("the statement waits for the lock", || async { app.database.waiting().await == 1 }).await;
-        proxy.cut();
-        proxy.mend();
-        eventually("the second try waits too", || async { app.database.waiting().await == 2 }).await;
-        blocked.release().await;
-    };
-    let (answer, ()) = tokio::join!(app.get(&path), trouble);
+    let (answer, ()) = tokio::join!(app.get(&path), lose_an_answer(&app.database, &proxy, blocked));
     assert_eq!(answer.json()["payload"], 1);
 }
 

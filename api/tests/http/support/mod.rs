@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     app::{Answer, App, Setup, read_to_end},
-    database::TestDb,
+    database::{Blocked, TestDb},
     proxy::Proxy,
     worker::{TestWorker, done},
 };
