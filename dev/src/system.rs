@@ -8,7 +8,7 @@ use service::{backoff::jittered, database::Database, exit::Failure, shutdown, ta
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use worker::{CleanupArgs, Process, Worker, clean_up, with_builtin_handlers};
+use worker::{CleanupArgs, Process, clean_up};
 
 use crate::{Cli, postgres::Postgres, redis::Redis};
 
@@ -44,7 +44,7 @@ async fn serve(
 ) -> Result<(), Failure> {
     let database = &postgres.database;
     let api = Api::bind(cli.api, database.clone(), redis.dispatch.clone()).await?;
-    let builder = with_builtin_handlers(Worker::builder()).dispatch(redis.dispatch.clone());
+    let builder = cli.worker.builder()?.dispatch(redis.dispatch.clone());
     let worker = builder.build(worker_config, database.clone());
     let worker = Process::bind(worker, cli.worker.bind).await?;
     tokio::select! {

@@ -2,16 +2,20 @@
 //!
 //! Environment: `WORKER_CONCURRENCY`, `WORKER_QUEUES`, `WORKER_BIND`, `WORKER_NAME`, `WORKER_LEASE_TTL`,
 //! `WORKER_HEARTBEAT_INTERVAL`, `WORKER_POLL_INTERVAL`, `WORKER_WAKEUPS`, `WORKER_PREFETCH`, `WORKER_DRAIN_BUDGET`,
-//! `WORKER_CANCEL_GRACE`, `WORKER_RETRY_BASE`, `WORKER_RETRY_CAP`, `WORKER_RESULT_LIMIT`. Durations as `30s`, `5m`, `1h 30m`.
+//! `WORKER_CANCEL_GRACE`, `WORKER_RETRY_BASE`, `WORKER_RETRY_CAP`, `WORKER_RESULT_LIMIT`, `WORKER_HANDLERS`. Durations as `30s`, `5m`, `1h 30m`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use humantime::parse_duration;
 use queue::task::Name;
 use service::exit::Failure;
 
-use crate::retry::RetrySchedule;
+use crate::{
+    builtin::{HandlersFile, with_builtin_handlers},
+    retry::RetrySchedule,
+    worker::{Builder, Worker},
+};
 
 /// Tasks run at once, unless told otherwise; the tutorial's number.
 const CONCURRENCY: u32 = 5;
@@ -79,6 +83,9 @@ pub struct WorkerArgs {
     /// Largest result, in bytes; a larger one fails its task.
     #[arg(id = "worker-result-limit", long, env = "WORKER_RESULT_LIMIT", default_value_t = RESULT_LIMIT)]
     pub result_limit: usize,
+    /// File (TOML) of the kinds this worker runs besides `echo` and `sleep`; docs/kinds.md says what it may hold.
+    #[arg(id = "worker-handlers", long, env = "WORKER_HANDLERS", value_name = "FILE")]
+    pub handlers: Option<PathBuf>,
 }
 
 /// Checked settings of a worker.
@@ -130,6 +137,15 @@ impl Default for WorkerConfig {
 }
 
 impl WorkerArgs {
+    /// A worker of the built-in kinds and of those in the file.
+    pub fn builder(&self) -> Result<Builder, Failure> {
+        let builder = with_builtin_handlers(Worker::builder());
+        match &self.handlers {
+            Some(file) => HandlersFile::read(file)?.register(builder),
+            None => Ok(builder),
+        }
+    }
+
     /// Checks the settings and how they relate.
     pub fn config(&self) -> Result<WorkerConfig, Failure> {
         let check = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(Failure::usage(rule)) };

@@ -11,9 +11,9 @@ use service::{
     tasks::Tasks,
     telemetry::{self, TelemetryArgs},
 };
-use worker::{CleanupArgs, Process, Worker, WorkerArgs, clean_up, with_builtin_handlers};
+use worker::{CleanupArgs, Process, WorkerArgs, clean_up};
 
-/// Runs tasks of the kinds `echo` and `sleep`. SIGTERM: finishes what runs, gives the rest back, exits 0.
+/// Runs tasks of the kinds `echo` and `sleep`, and of those in its file of handlers. SIGTERM: finishes what runs, gives the rest back, exits 0.
 ///
 /// Exit codes: 0 stopped, 64 bad configuration, 69 a port is taken or the database was away during `cleanup`, 70 anything else.
 #[derive(Parser)]
@@ -55,7 +55,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         return Ok(());
     }
     let config = cli.worker.config()?;
-    let worker = with_builtin_handlers(Worker::builder()).dispatch(cli.dispatch.dispatch()?).build(config, database);
+    let worker = cli.worker.builder()?.dispatch(cli.dispatch.dispatch()?).build(config, database);
     let process = Process::bind(worker, cli.worker.bind).await?;
     let stop = shutdown::on_signal(&Tasks::new())?;
     process.run(stop).await
