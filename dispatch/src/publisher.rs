@@ -8,7 +8,8 @@ use std::{
 
 use queue::{
     ReadyBatch,
-    wakeup::{Hint, Notifier},
+    task::Name,
+    wakeup::{Hint, Notifier, Turn},
 };
 use redis::{Pipeline, RedisError, aio::MultiplexedConnection, streams::StreamMaxlen};
 use service::backoff::Backoff;
@@ -70,6 +71,15 @@ impl Publisher {
             None => self.wake(&ready),
             Some(outbox) => self.wake_instead(outbox, &outbox.put(ready)),
         }
+    }
+
+    /// For who is about to make something ready in these queues: what to send behind the statement that does, in place of publishing
+    /// afterwards. None: publish, as ever.
+    pub fn turn<'q>(&self, queues: impl IntoIterator<Item = &'q Name>) -> Option<Turn> {
+        if self.outbox.is_some() || self.neighbour.is_some() {
+            return None;
+        }
+        self.notifier.turn(queues.into_iter().cloned().map(Hint::Work))
     }
 
     /// Adds to Redis what was published, until `stop`. While Redis is away, everything is told by wakeups.

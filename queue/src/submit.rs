@@ -135,7 +135,9 @@ impl Submission {
 
 /// Stores a submission. After an error whose effect is unknown (a broken connection), store the same submission again:
 /// if the first try had committed, the answer is [`Stored::Before`].
-pub async fn store(connection: &mut AsyncPgConnection, submission: &Submission) -> Result<Stored, Error> {
+///
+/// The connection is shared, so that another statement can be sent behind this one without waiting for the answer in between.
+pub async fn store(connection: &AsyncPgConnection, submission: &Submission) -> Result<Stored, Error> {
     let at: HashMap<BatchId, i32> = submission.batches.iter().map(|batch| batch.id).zip(1..).collect();
     let mut lanes: Vec<&Lane> = Vec::new();
     let mut lane_at: HashMap<&Lane, i32> = HashMap::new();
@@ -160,7 +162,7 @@ pub async fn store(connection: &mut AsyncPgConnection, submission: &Submission) 
         positions: &submission.ids.iter().map(|id| at[&id.batch()]).collect::<Vec<_>>(),
         payloads: &submission.tasks.iter().map(|task| task.payload.get()).collect::<Vec<_>>(),
     };
-    match statement.load::<(Uuid,)>(connection).await {
+    match statement.load::<(Uuid,)>(&mut &*connection).await {
         Ok(later) => Ok(Stored::Now(later.into_iter().map(|(batch,)| BatchId::from_uuid(batch)).collect())),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(Stored::Before),
         Err(error) => Err(error),

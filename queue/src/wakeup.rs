@@ -4,12 +4,13 @@
 //! only slower, by the poll interval.
 //!
 //! `NOTIFY` in a transaction takes a lock of the whole cluster at commit: inside the submitting transaction it makes submits
-//! queue up behind each other (2,600 instead of 8,500 inserts a second). So writers commit first, and a [`Notifier`]
-//! tells what happened from its own connection: at once when idle, at most every few milliseconds under load.
+//! queue up behind each other (2,600 instead of 8,500 inserts a second). So writers commit first, and then tell what happened, at most
+//! every few milliseconds in a process: by a statement sent right behind the writing one if it is their [`Turn`], else by the
+//! [`Notifier`]'s own connection.
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -87,27 +88,79 @@ statement! {
     "SELECT pg_notify('taskrow', hint) IS NOT NULL FROM unnest($1::text[]) AS hint"
 }
 
-async fn send(connection: &mut AsyncPgConnection, hints: &[String]) -> QueryResult<()> {
-    let _: Vec<(bool,)> = Send { hints }.load(connection).await?;
+/// Takes a shared connection, so that it can be sent behind another statement without waiting for that one's answer.
+async fn send(connection: &AsyncPgConnection, hints: &[String]) -> QueryResult<()> {
+    let _: Vec<(bool,)> = Send { hints }.load(&mut &*connection).await?;
     Ok(())
 }
 
 /// Tells others. Clones share one connection and one pace.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier {
-    pending: Arc<Mutex<BTreeSet<Hint>>>,
+    state: Arc<Mutex<State>>,
     wake: Arc<Notify>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: BTreeSet<Hint>,
+    sent_at: Option<Instant>,
+}
+
+/// Hints that somebody with a connection of his own sends at his turn; see [`Notifier::turn`].
+#[derive(Debug)]
+pub struct Turn {
+    hints: Vec<String>,
+}
+
+impl Turn {
+    /// Sends them.
+    pub async fn send(&self, connection: &AsyncPgConnection) -> QueryResult<()> {
+        send(connection, &self.hints).await
+    }
+}
+
+impl State {
+    /// How long until the pace allows to send.
+    fn wait(&self) -> Duration {
+        self.sent_at.map_or(Duration::ZERO, |at| PACE.saturating_sub(at.elapsed()))
+    }
+
+    /// Whoever takes hints out sends them now.
+    fn take(&mut self) -> Vec<String> {
+        self.sent_at = Some(Instant::now());
+        std::mem::take(&mut self.pending).iter().map(Hint::encode).collect()
+    }
 }
 
 impl Notifier {
     /// Hands a hint over; never waits.
     pub fn tell(&self, hint: Hint) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.len() < PENDING_LIMIT {
-            pending.insert(hint);
+        let mut state = self.lock();
+        if state.pending.len() < PENDING_LIMIT {
+            state.pending.insert(hint);
         }
-        drop(pending);
+        drop(state);
         self.wake.notify_one();
+    }
+
+    /// For a writer about to write: what to send behind its statement on its own connection, which spares an idle system the way
+    /// through this one's. None: others were told a moment ago, so that these hints have to wait for their turn and are [told](Self::tell)
+    /// after the write.
+    pub fn turn(&self, hints: impl IntoIterator<Item = Hint>) -> Option<Turn> {
+        let mut state = self.lock();
+        if !state.pending.is_empty() || !state.wait().is_zero() {
+            return None;
+        }
+        state.pending.extend(hints);
+        if state.pending.is_empty() {
+            return None;
+        }
+        Some(Turn { hints: state.take() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends what is handed over, until `stop`. A failed send drops its hints.
@@ -121,10 +174,11 @@ impl Notifier {
                 () = self.wake.notified() => {}
                 () = stop.cancelled() => return,
             }
-            let hints: Vec<String> = {
-                let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-                std::mem::take(&mut *pending).iter().map(Hint::encode).collect()
-            };
+            let wait = self.lock().wait();
+            if !wait.is_zero() {
+                time::sleep(wait).await;
+            }
+            let hints = self.lock().take();
             if hints.is_empty() {
                 continue;
             }
@@ -132,7 +186,6 @@ impl Notifier {
                 Ok(()) => {
                     backoff.reset();
                     was_away = false;
-                    time::sleep(PACE).await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut was_away, true) {
@@ -199,7 +252,7 @@ async fn listen_once(
             return reason;
         }
         // A half-open socket or a pooler in between looks like silence. Our own notification must come back.
-        match time::timeout(PROBE_PATIENCE, send(&mut connection, std::slice::from_ref(&probe))).await {
+        match time::timeout(PROBE_PATIENCE, send(&connection, std::slice::from_ref(&probe))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return "no answer to a probe".to_owned(),
@@ -253,5 +306,19 @@ mod tests {
         for text in ["", "work", "work ", "work a b", "cancel x", "probe 1", "new thing"] {
             assert_eq!(Hint::decode(text), None, "{text}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_keep_the_pace_and_do_not_overtake_what_waits() {
+        let work = || Hint::Work(Name::new("a").unwrap());
+        let notifier = Notifier::default();
+        assert!(notifier.turn([]).is_none(), "nothing to say is no turn");
+        assert_eq!(notifier.turn([work()]).map(|turn| turn.hints), Some(vec!["work a".to_owned()]));
+        assert!(notifier.turn([work()]).is_none(), "too soon");
+        time::advance(PACE).await;
+        assert!(notifier.turn([work()]).is_some());
+        time::advance(PACE).await;
+        notifier.tell(Hint::Schedule);
+        assert!(notifier.turn([work()]).is_none(), "others wait");
     }
 }

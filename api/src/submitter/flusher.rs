@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::Utc;
 use dispatch::Publisher;
+use futures_util::future::join;
 use queue::{
-    session,
+    ReadyBatch, session,
     submit::{self, Stored},
     wakeup::{Hint, Notifier},
 };
@@ -94,40 +95,35 @@ impl Flusher {
                 group.fail(SubmitError::NotStored);
                 continue;
             }
-            match self.store(&group, deadline).await {
-                Ok(stored) => self.acknowledge(group, &stored),
-                Err(NotStored::Refused(reason)) if group.requests() > 1 => {
+            let mut slot = Some(group);
+            let stored = self.store(&mut slot, deadline).await;
+            let (Some(group), Err(error)) = (slot, stored) else { continue };
+            match error {
+                NotStored::Refused(reason) if group.requests() > 1 => {
                     warn!(%reason, requests = group.requests(), "Postgres refused a group of requests; trying halves");
                     let (first, second) = group.halves();
                     groups.extend([second, first]);
                 }
-                Err(NotStored::Refused(reason)) => {
+                NotStored::Refused(reason) => {
                     error!(%reason, "Postgres refused a request that passed every check");
                     refused += 1;
                     group.fail(SubmitError::NotStored);
                 }
-                Err(NotStored::Away) => group.fail(SubmitError::NotStored),
-                Err(NotStored::Unknown) => group.fail(SubmitError::Unknown),
+                NotStored::Away => group.fail(SubmitError::NotStored),
+                NotStored::Unknown => group.fail(SubmitError::Unknown),
             }
         }
     }
 
-    /// Stores a group, again and again under the same ids while it is unknown what became of the last try.
-    async fn store(&mut self, group: &Group, deadline: Instant) -> Result<Stored, NotStored> {
+    /// Stores a group, again and again under the same ids while it is unknown what became of the last try. A group that is stored is taken
+    /// out of its slot and acknowledged.
+    async fn store(&mut self, slot: &mut Option<Group>, deadline: Instant) -> Result<(), NotStored> {
         let mut backoff = Backoff::default();
         let mut was_sent = false;
         let mut refusals = 0;
         loop {
-            let started = Instant::now();
-            let outcome = self.link.run(async |connection| submit::store(connection, &group.submission).await).await;
-            let error = match outcome {
-                Ok(stored) => {
-                    self.metrics.flushed(group.submission.ids().len(), started.elapsed());
-                    return Ok(stored);
-                }
-                Err(error) => error,
-            };
-            debug!(%error, tasks = group.submission.ids().len(), "could not store tasks");
+            let Err(error) = self.store_once(slot).await else { return Ok(()) };
+            debug!(%error, "could not store tasks");
             self.metrics.failed();
             self.suspicion.raise();
             // The first answer may be about the connection (a shutdown, a deadlock); the same one twice is about the statement.
@@ -143,13 +139,43 @@ impl Flusher {
         }
     }
 
-    fn acknowledge(&self, group: Group, stored: &Stored) {
-        let now = Utc::now();
-        let (ready, is_something_later) = group.news(stored, now);
-        self.publisher.publish(ready);
-        if is_something_later {
-            self.notifier.tell(Hint::Schedule);
-        }
-        group.acknowledge(stored, now);
+    /// Workers are told by a statement that follows the storing one without waiting for its answer, if it is this process's turn to
+    /// tell. Clients do not wait for it.
+    async fn store_once(&mut self, slot: &mut Option<Group>) -> Result<(), LinkError> {
+        let Self { link, publisher, notifier, metrics, .. } = self;
+        // On a new connection the first statement is prepared first, and another one would overtake it.
+        let turn = slot.as_ref().filter(|_| link.is_open()).and_then(|group| publisher.turn(group.queues()));
+        let ready = link
+            .run(async |connection| {
+                let store = async {
+                    let Some(group) = slot.as_ref() else { return Ok(Vec::new()) };
+                    let started = Instant::now();
+                    let stored = submit::store(connection, &group.submission).await?;
+                    metrics.flushed(group.submission.ids().len(), started.elapsed());
+                    Ok(slot.take().map(|group| acknowledge(group, &stored, notifier)).unwrap_or_default())
+                };
+                let tell = async {
+                    match &turn {
+                        Some(turn) => turn.send(connection).await.is_ok(),
+                        None => false,
+                    }
+                };
+                let (stored, is_told) = join(store, tell).await;
+                stored.map(|ready| if is_told { Vec::new() } else { ready })
+            })
+            .await?;
+        publisher.publish(ready);
+        Ok(())
     }
+}
+
+/// Answers those who wait. Returns what is ready now.
+fn acknowledge(group: Group, stored: &Stored, notifier: &Notifier) -> Vec<ReadyBatch> {
+    let now = Utc::now();
+    let (ready, is_something_later) = group.news(stored, now);
+    if is_something_later {
+        notifier.tell(Hint::Schedule);
+    }
+    group.acknowledge(stored, now);
+    ready
 }

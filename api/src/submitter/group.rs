@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use queue::{
     BatchId, NewTask, ReadyBatch, Status, TaskId,
     submit::{Stored, Submission},
-    task::{Options, Start},
+    task::{Name, Options, Start},
 };
 use tokio::{sync::oneshot, time::Instant};
 
@@ -71,6 +71,14 @@ impl Group {
         let rest = tasks.split_off(first.iter().map(|reply| reply.tasks).sum());
         let group = |tasks, replies| Self { submission: Submission::new(tasks), replies };
         (group(tasks, first), group(rest, second))
+    }
+
+    /// The queues of tasks that may run at once.
+    pub(super) fn queues(&self) -> impl Iterator<Item = &Name> {
+        self.submission
+            .batches()
+            .filter(|(_, options)| options.start == Start::Now)
+            .map(|(_, options)| &options.lane.queue)
     }
 
     /// What is ready now that it is stored; and whether something is not, but later.

@@ -19,4 +19,5 @@ mod retry;
 mod stop;
 mod submit;
 mod task;
+mod wakeups;
 mod workers;
