@@ -9,6 +9,8 @@ use crate::server::{Bench, Process};
 
 /// Time between two looks.
 const PACE: Duration = Duration::from_millis(5);
+const CLAIMED: &str = "taskrow_worker_claimed_tasks_total";
+const FINISHED: &str = "taskrow_worker_finished_tasks_total";
 /// Longest time without any progress.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,41 +32,31 @@ impl Progress {
         self.workers.iter().map(|(process, _)| process.id())
     }
 
-    /// Waits until nothing is ready or claimed; the time since the first claim. Counting outcomes would slow the run down; that nothing
-    /// is open is cheap to see.
-    pub(crate) async fn until_drained(&mut self, bench: &mut Bench) -> Result<Duration, Failure> {
-        const OPEN: &str = "SELECT (SELECT count(*) FROM taskrow.ready) + (SELECT count(*) FROM taskrow.leases)";
-        const LEASES: &str = "SELECT count(*) FROM taskrow.leases";
-        let (mut started, mut open, mut changed) = (None, i64::MAX, Instant::now());
-        loop {
-            if started.is_none() && bench.number(LEASES).await? > 0 {
-                started = Some(Instant::now());
-            }
-            let now_open = bench.number(OPEN).await?;
-            if now_open == 0 {
-                break;
-            }
-            if now_open != open {
-                (open, changed) = (now_open, Instant::now());
-            }
-            check_patience(changed)?;
+    /// Waits until so many are finished; the time since the first claim.
+    pub(crate) async fn until_drained(&self, tasks: usize) -> Result<Duration, Failure> {
+        let asked = Instant::now();
+        while self.counted(CLAIMED).await == 0.0 {
+            check_patience(asked)?;
             time::sleep(PACE).await;
         }
-        started.map(|started| started.elapsed()).ok_or_else(|| Failure::software("nobody saw a claim: too few tasks"))
+        let started = Instant::now();
+        let (_, ended) = self.until_finished(tasks).await?;
+        Ok(ended.duration_since(started))
     }
 
-    /// How many tasks the workers have finished, by their own count. Costs the database nothing.
-    pub(crate) async fn finished(&self) -> f64 {
+    /// The sum of a counter over the workers, by their own count. Costs the database nothing: under a held snapshot even counting what is
+    /// open would walk over everything dead.
+    async fn counted(&self, counter: &str) -> f64 {
         let mut sum = 0.0;
         for (_, address) in &self.workers {
-            sum += self.finished_at(address).await.unwrap_or_default();
+            sum += self.counted_at(address, counter).await.unwrap_or_default();
         }
         sum
     }
 
-    async fn finished_at(&self, address: &str) -> Option<f64> {
+    async fn counted_at(&self, address: &str, counter: &str) -> Option<f64> {
         let text = self.client.get(format!("http://{address}/metrics")).send().await.ok()?.text().await.ok()?;
-        let of_tasks = |line: &&str| line.starts_with("taskrow_worker_finished_tasks_total{");
+        let of_tasks = |line: &&str| line.strip_prefix(counter).is_some_and(|rest| rest.starts_with('{'));
         Some(text.lines().filter(of_tasks).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
     }
 
@@ -81,7 +73,7 @@ impl Progress {
     ) -> Result<(f64, Instant), Failure> {
         let (mut last, mut changed) = (0.0, Instant::now());
         loop {
-            let finished = self.finished().await;
+            let finished = self.counted(FINISHED).await;
             let now = Instant::now();
             if finished > last {
                 (last, changed) = (finished, now);

@@ -69,7 +69,7 @@ impl Drain {
     pub(crate) async fn rate(&self, bench: &mut Bench) -> Result<f64, Failure> {
         load(bench, self.tasks, self.payload_bytes).await?;
         bench.settle().await?;
-        let took = Progress::start(bench, self.workers, self.concurrency)?.until_drained(bench).await?;
+        let took = Progress::start(bench, self.workers, self.concurrency)?.until_drained(self.tasks).await?;
         Ok(self.tasks as f64 / took.as_secs_f64())
     }
 
@@ -81,8 +81,8 @@ impl Drain {
         let loaded = bench.counters().await?;
         let cpu_before = bench.postgres_cpu_s();
 
-        let mut progress = Progress::start(bench, self.workers, self.concurrency)?;
-        let took = progress.until_drained(bench).await?;
+        let progress = Progress::start(bench, self.workers, self.concurrency)?;
+        let took = progress.until_drained(self.tasks).await?;
         let postgres_cpu_s = bench.postgres_cpu_s() - cpu_before;
         let worker_cpu_s: f64 = progress.workers().map(machine::cpu_s).sum();
         let rss = progress.workers().map(machine::rss_mb).fold(0.0, f64::max);
