@@ -8,6 +8,7 @@
 //! - [`database`]: where Postgres is, how to talk to it (TLS, timeouts), connections that mend themselves
 //! - [`readiness`]: which dependency is missing, as `/ready` tells it
 //! - [`probes`]: the `/live`, `/ready` and `/metrics` routes
+//! - [`url_pattern`]: where clients may have something sent to
 
 pub mod backoff;
 pub mod database;
@@ -17,3 +18,4 @@ pub mod readiness;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+pub mod url_pattern;
