@@ -4,12 +4,14 @@
 //! - [`telemetry`]: logs as text or JSON
 //! - [`shutdown`]: SIGTERM and Ctrl-C as a token; the second signal exits at once
 //! - [`tasks`]: the one place that spawns background tasks, so that all of them are awaited
+//! - [`authorities`]: whose certificates are trusted
 //! - [`backoff`]: jittered waits between attempts to reach a dependency
 //! - [`database`]: where Postgres is, how to talk to it (TLS, timeouts), connections that mend themselves
 //! - [`readiness`]: which dependency is missing, as `/ready` tells it
 //! - [`probes`]: the `/live`, `/ready` and `/metrics` routes
 //! - [`url_pattern`]: where clients may have something sent to
 
+pub mod authorities;
 pub mod backoff;
 pub mod database;
 pub mod exit;

@@ -8,13 +8,13 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_postgres::{NoTls, config::SslMode as Wire};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::ConnectError;
-use crate::exit::Failure;
+use crate::{authorities, exit::Failure};
 
 /// How a connection is encrypted, with libpq's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,7 +49,7 @@ impl Tls {
             SslMode::Require | SslMode::VerifyFull => Wire::Require,
         };
         let config = match (mode, ca_file) {
-            (SslMode::VerifyFull, _) => builder.with_root_certificates(authorities(ca_file)?).with_no_client_auth(),
+            (SslMode::VerifyFull, _) => builder.with_root_certificates(roots(ca_file)?).with_no_client_auth(),
             (_, Some(_)) => return Err(Failure::usage("DATABASE_CA_FILE is checked with sslmode verify-full only")),
             (_, None) => builder
                 .dangerous()
@@ -91,30 +91,17 @@ fn refused(error: tokio_postgres::Error) -> ConnectError {
     ConnectError::Refused(text)
 }
 
-fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, Failure> {
-    let mut roots = RootCertStore::empty();
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, Failure> {
     match ca_file {
-        Some(path) => {
-            let blame = |reason: String| Failure::usage(format!("DATABASE_CA_FILE {}: {reason}", path.display()));
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| blame(error.to_string()))? {
-                let certificate = certificate.map_err(|error| blame(error.to_string()))?;
-                roots.add(certificate).map_err(|error| blame(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                return Err(blame("holds no certificate".to_owned()));
-            }
-        }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err(Failure::usage(
-                    "sslmode verify-full: the system has no certificate authorities; set DATABASE_CA_FILE",
-                ));
-            }
-        }
+        Some(path) => authorities::read(path)
+            .map_err(|reason| Failure::usage(format!("DATABASE_CA_FILE {}: {reason}", path.display()))),
+        None => match authorities::of_the_system() {
+            roots if roots.is_empty() => Err(Failure::usage(
+                "sslmode verify-full: the system has no certificate authorities; set DATABASE_CA_FILE",
+            )),
+            roots => Ok(roots),
+        },
     }
-    Ok(roots)
 }
 
 /// Accepts every certificate: what `require` means. Signatures are still checked.
