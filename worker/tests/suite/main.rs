@@ -7,6 +7,7 @@ mod support;
 // What does not depend on the backend.
 mod configuration;
 mod finisher;
+mod http;
 mod listener;
 mod login;
 mod partitions;
