@@ -110,7 +110,7 @@ def selections(objects):
             yield f"{label(thing)}: selects pods of {', '.join(pod.name for pod in found)}"
         # Roots without the Namespace are applied beside others, which hold the other end.
         for end in ends(spec) if thing["kind"] == "NetworkPolicy" and of_kind(objects, "Namespace") else []:
-            if "namespaceSelector" not in end and not any(matches(end["podSelector"], pod.labels) for pod in templates):
+            if "podSelector" in end and "namespaceSelector" not in end and not any(matches(end["podSelector"], pod.labels) for pod in templates):
                 yield f"{label(thing)}: nobody matches {end['podSelector']}"
 
 

@@ -1,5 +1,9 @@
 //! What the binary says to bad files of kinds.
 
+use std::path::Path;
+
+use worker::{HandlersFile, Worker};
+
 use super::Files;
 use crate::support::process::run;
 
@@ -78,5 +82,33 @@ async fn a_bad_kind_is_one_line_that_names_kind_and_field_and_exits_64() {
             "{ended:?}"
         );
         assert!(!ended.stderr.contains("s3cret"), "{ended:?}");
+    }
+}
+
+fn of_the_repository(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).expect(path)
+}
+
+/// The indented blocks of a document that are files of kinds.
+fn examples(document: &str) -> Vec<String> {
+    let blocks =
+        document.split("\n\n").filter(|block| block.starts_with("    [kinds.") || block.starts_with("    [callbacks]"));
+    let of_ours = blocks.filter(|block| block.contains("\"http\"") || block.contains("[callbacks]"));
+    of_ours.map(|block| block.lines().map(|line| format!("{}\n", line.trim_start())).collect()).collect()
+}
+
+#[test]
+fn examples_and_the_manifests_file_are_good() {
+    let mut texts = examples(&of_the_repository("docs/kinds.md"));
+    assert!(texts.len() >= 3, "{texts:?}");
+    let of_manifests = of_the_repository("kustomize/components/kinds/kinds.toml");
+    texts.push(of_manifests.replace("# signing_keys", "signing_keys"));
+    texts.push(of_manifests);
+    for text in texts {
+        let text = text.replace("/etc/taskrow-secrets/", "DIR/");
+        let key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let files = Files::new(&[("kinds.toml", &text), ("webhook-key", key), ("billing-token", "Bearer 1")]);
+        let file = HandlersFile::read(&files.path("kinds.toml")).unwrap_or_else(|error| panic!("{error}: {text}"));
+        file.register(Worker::builder()).unwrap_or_else(|error| panic!("{error}: {text}"));
     }
 }
