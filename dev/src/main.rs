@@ -40,8 +40,13 @@ struct Cli {
     telemetry: TelemetryArgs,
 }
 
+fn main() -> ExitCode {
+    // Before anything else: this may be the process of a task.
+    worker::launch().unwrap_or_else(start)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     // A local run is nobody else's business, and needs no time for load balancers.
     let command = Cli::command()
         .mut_arg("api-bind", |arg| arg.default_value("127.0.0.1:8080"))

@@ -51,7 +51,7 @@ mod totals;
 mod worker;
 
 pub use crate::{
-    builtin::{HandlersFile, with_builtin_handlers},
+    builtin::{HandlersFile, launch, with_builtin_handlers},
     cleanup::{CleanupArgs, clean_up},
     config::{WorkerArgs, WorkerConfig},
     handler::{Context, Handler, TaskError},

@@ -37,8 +37,13 @@ enum Command {
     Cleanup(CleanupArgs),
 }
 
+fn main() -> ExitCode {
+    // Before anything else, and before there are threads: this may be the process of a task.
+    worker::launch().unwrap_or_else(start)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     match exit::parse::<Cli>() {
         Ok(cli) => exit::report_result(run(cli).await),
         Err(code) => code,

@@ -14,7 +14,10 @@ use serde::Deserialize;
 use service::exit::Failure;
 use toml::{Table, Value};
 
-use super::http::{CALLBACK_KIND, CallbacksConfig, HttpConfig};
+use super::{
+    command::CommandKind,
+    http::{CALLBACK_KIND, CallbacksConfig, HttpConfig},
+};
 use crate::Builder;
 
 /// What the names of the kinds start with whose tasks the queue makes itself.
@@ -40,6 +43,7 @@ struct Text {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
+    Command(Box<CommandKind>),
     Http(Box<HttpConfig>),
 }
 
@@ -70,6 +74,7 @@ impl HandlersFile {
                 return Err(Failure::usage(reason));
             }
             let registered = match kind {
+                Kind::Command(config) => config.handler().map(|handler| builder.handler(name.as_str(), handler)),
                 Kind::Http(config) => config.handler().map(|handler| builder.handler(name.as_str(), handler)),
             };
             registered.map_err(|reason| bad(&format!("kinds.{name}"), &reason))
