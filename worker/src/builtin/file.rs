@@ -16,6 +16,7 @@ use toml::{Table, Value};
 
 use super::{
     command::CommandKind,
+    email::EmailKind,
     http::{CALLBACK_KIND, CallbacksConfig, HttpConfig},
 };
 use crate::Builder;
@@ -44,6 +45,7 @@ struct Text {
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Command(Box<CommandKind>),
+    Email(Box<EmailKind>),
     Http(Box<HttpConfig>),
 }
 
@@ -75,6 +77,7 @@ impl HandlersFile {
             }
             let registered = match kind {
                 Kind::Command(config) => config.handler().map(|handler| builder.handler(name.as_str(), handler)),
+                Kind::Email(config) => config.handler().map(|handler| builder.handler(name.as_str(), handler)),
                 Kind::Http(config) => config.handler().map(|handler| builder.handler(name.as_str(), handler)),
             };
             registered.map_err(|reason| bad(&format!("kinds.{name}"), &reason))

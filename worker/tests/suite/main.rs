@@ -7,6 +7,7 @@ mod support;
 // What does not depend on the backend.
 mod command;
 mod configuration;
+mod email;
 mod finisher;
 mod http;
 mod listener;
