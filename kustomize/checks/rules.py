@@ -14,7 +14,9 @@ VERSIONS = {
     "keda.sh/v1alpha1", "monitoring.coreos.com/v1", "postgresql.cnpg.io/v1",
 }
 # What an installation finds or makes itself; docs/operations.md names each.
-EXTERNAL_SECRETS = {"postgres-auth": {"password", "username"}, "postgres-ca": {"ca.crt"}, "api-tls": set()}
+EXTERNAL_SECRETS = {
+    "postgres-auth": {"password", "username"}, "postgres-ca": {"ca.crt"}, "api-tls": set(), "smtp-auth": {"password", "ca.crt"},
+}
 IMAGES = {"ghcr.io/your-org/mini-api", "ghcr.io/your-org/mini-worker", "postgres", "redis"}
 # What the processes may need after their budgets to write the last things: api/src/api.rs, worker/src/finisher.rs.
 API_LAST_WRITES = 5
@@ -193,6 +195,8 @@ def references(objects):
                 for item in volume["secret"]["items"]:
                     if missing("Secret", {"name": volume["secret"]["secretName"]}, item["key"]):
                         yield f"{pod.name}: no key {item['key']} in Secret {volume['secret']['secretName']}"
+            if "configMap" in volume and missing("ConfigMap", volume["configMap"]):
+                yield f"{pod.name}: no ConfigMap {volume['configMap']['name']}"
             claim = volume.get("persistentVolumeClaim")
             if claim and not find(objects, "PersistentVolumeClaim", claim["claimName"]):
                 yield f"{pod.name}: no claim {claim['claimName']}"
@@ -399,6 +403,27 @@ def variables(objects):
                 yield f"{label(thing)}: no binary reads {name}"
 
 
+def handlers_file(objects, pod):
+    """What WORKER_HANDLERS names, from the ConfigMap that is mounted there; "" if there is no such file, None if none is named."""
+    container = pod.containers()[0]
+    path = literal_env(container).get("WORKER_HANDLERS")
+    if path is None:
+        return None
+    folder, _, key = path.rpartition("/")
+    mounted = [mount["name"] for mount in container.get("volumeMounts") or [] if mount["mountPath"] == folder]
+    maps = [volume["configMap"]["name"] for volume in pod.spec.get("volumes") or [] if volume["name"] in mounted and "configMap" in volume]
+    found = [find(objects, "ConfigMap", name) for name in maps]
+    return next((thing["data"][key] for thing in found if thing and key in thing["data"]), "")
+
+
+@rule
+def handlers(objects):
+    """A worker without its file of kinds does not start. (What the file says is checked by worker/tests/suite/email/configuration.rs.)"""
+    for pod in ours(objects):
+        if handlers_file(objects, pod) == "":
+            yield f"{pod.name}: WORKER_HANDLERS names no file of a mounted ConfigMap"
+
+
 @rule
 def scaling(objects):
     """Who scales owns the number of replicas, alone; and asks for the queue that its target takes from."""
@@ -480,6 +505,9 @@ def policies(objects):
             yield f"{pod.name}: no policy lets it reach Postgres"
         if kind in ("api", "worker") and "REDIS_ADDR" in data and not allows(pod, "egress", 6379):
             yield f"{pod.name}: no policy lets it reach Redis"
+        for port in re.findall(r"^port = (\d+)", handlers_file(objects, pod) or "", re.M):
+            if not allows(pod, "egress", int(port)):
+                yield f"{pod.name}: no policy lets it reach its mail server's port {port}"
         if kind == "load-test" and not allows(pod, "egress", 8080):
             yield f"{pod.name}: no policy lets it reach the api"
     for policy in found:

@@ -159,7 +159,8 @@ def test_the_email_worker_is_a_worker_with_its_own_queue():
     objects = rendered("overlays/production")
     worker, email = container(objects, "Deployment", "worker"), container(objects, "Deployment", "email-worker")
     assert email["image"] == worker["image"]
-    assert [entry for entry in email["env"] if entry not in worker["env"]] == [{"name": "WORKER_QUEUES", "value": "email"}]
+    own = {entry["name"]: entry.get("value") for entry in email["env"] if entry not in worker["env"]}
+    assert own == {"WORKER_QUEUES": "email", "WORKER_HANDLERS": "/etc/taskrow/kinds.toml"}
 
 
 def test_production_has_no_database_of_its_own_and_verifies_the_other():
