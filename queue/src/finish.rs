@@ -24,6 +24,9 @@ statement! {
     /// one that comes later waits for the lock and then sees the cleared bits. What is left of a lease is reckoned from `own`
     /// too, for the snapshot may show bits that another statement of this worker has cleared meanwhile. Leases are locked in the
     /// order of their ids, as everywhere, so two statements cannot wait for each other.
+    ///
+    /// When the attempt was claimed is kept for the history, but not of a task that was done within a second: nine bytes of WAL a task
+    /// (2 %) would tell what `finished_at` tells to the second.
     struct Finish<'a> -> (SqlUuid,) {
         worker: i64 => BigInt,
         leases: &'a [i64] => Array<BigInt>,
@@ -36,14 +39,15 @@ statement! {
          SELECT g.*, taskrow.task_bit(g.id) AS bit, taskrow.task_batch(g.id) AS batch
          FROM unnest($2::bigint[], $3::uuid[], $4::smallint[], $5::text[], $6::text[]) AS g(lease, id, status, result, error)),
      own AS MATERIALIZED (
-         SELECT l.id, l.batch, l.mask, l.attempt, g.bits
+         SELECT l.id, l.batch, l.mask, l.attempt, l.claimed_at, g.bits
          FROM (SELECT lease, batch, bit_or(bit) AS bits FROM given GROUP BY lease, batch ORDER BY lease) AS g
          CROSS JOIN LATERAL (
-             SELECT l.id, l.batch, l.mask, l.attempt FROM taskrow.leases l
+             SELECT l.id, l.batch, l.mask, l.attempt, l.claimed_at FROM taskrow.leases l
              WHERE l.id = g.lease AND l.worker = $1 AND l.batch = g.batch FOR NO KEY UPDATE) AS l),
      written AS (
-         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, result, error)
-         SELECT g.id, $1, own.attempt, g.status, g.result::json, g.error
+         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, result, error, claimed_at)
+         SELECT g.id, $1, own.attempt, g.status, g.result::json, g.error,
+                CASE WHEN g.status <> 1 OR own.claimed_at < clock_timestamp() - interval '1 second' THEN own.claimed_at END
          FROM given g JOIN own ON own.id = g.lease AND own.batch = g.batch
          WHERE own.mask & g.bit <> 0
          RETURNING task_id),

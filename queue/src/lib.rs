@@ -38,6 +38,7 @@ pub mod session;
 pub mod submit;
 pub mod task;
 pub mod wakeup;
+pub mod worker_names;
 pub mod workers;
 
 pub use crate::{

@@ -126,7 +126,8 @@ pub async fn overview(connection: &mut AsyncPgConnection) -> QueryResult<Overvie
             overview.queues.entry(queue).or_default().workers += 1;
         }
     }
-    let settings: Vec<(String, Option<DateTime<Utc>>)> = queues::table.load(connection).await?;
+    let settings: Vec<(String, Option<DateTime<Utc>>)> =
+        queues::table.select((queues::name, queues::paused_at)).load(connection).await?;
     for (queue, paused_at) in settings {
         overview.queues.entry(queue).or_default().paused_at = paused_at;
     }

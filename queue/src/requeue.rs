@@ -43,11 +43,11 @@ statement! {
          FROM given g JOIN own ON own.id = g.lease AND own.batch = g.batch
          WHERE own.mask & g.bit <> 0),
      cancelled AS (
-         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error)
-         SELECT task_id, $1, attempt, 3, error FROM moved WHERE action = 0),
+         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error, claimed_at)
+         SELECT task_id, $1, attempt, 3, error, claimed_at FROM moved WHERE action = 0),
      failed AS (
-         INSERT INTO taskrow.failures (task_id, worker, attempt, error)
-         SELECT task_id, $1, attempt, coalesce(error, 'unknown') FROM moved WHERE action = 1),
+         INSERT INTO taskrow.failures (task_id, worker, attempt, error, claimed_at)
+         SELECT task_id, $1, attempt, coalesce(error, 'unknown'), claimed_at FROM moved WHERE action = 1),
      later AS (
          INSERT INTO taskrow.scheduled (run_at, queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch, mask)
          SELECT clock_timestamp() + delay_ms * interval '1 millisecond', queue, kind, rank,

@@ -42,6 +42,8 @@ statement! {
     /// Leases are chosen in any order, worker by worker: with an order the plan walks through everybody's leases by their ids, or
     /// reads a page of each dead worker. They are deleted, and so locked, in the order of their ids, as everywhere: the scan of a
     /// b-tree for an array sorts the array.
+    ///
+    /// Every attempt that a death ended is told in `failures`, the last one too: there and not in the outcome stands that it was a death.
     struct GiveBack -> (Integer, Integer, Integer) { page: i64 => BigInt, crash_limit: i16 => diesel::sql_types::SmallInt }
     "WITH gone AS MATERIALIZED (
          DELETE FROM taskrow.leases WHERE id = ANY (ARRAY(
@@ -51,19 +53,23 @@ statement! {
              LIMIT $1))
          RETURNING *),
      dead AS MATERIALIZED (
-         SELECT worker, queue, kind, rank, seq, attempt, crashes + 1 AS crashes, max_attempts, timeout_ms, batch, cancelled, mask & ~cancelled AS mask,
+         SELECT worker, claimed_at, queue, kind, rank, seq, attempt, crashes + 1 AS crashes, max_attempts, timeout_ms, batch, cancelled, mask & ~cancelled AS mask,
                 attempt >= max_attempts OR crashes + 1 >= $2 AS is_over
          FROM gone),
      cancelled AS (
-         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status)
-         SELECT taskrow.batch_task(batch, place), worker, attempt, 3
+         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, claimed_at)
+         SELECT taskrow.batch_task(batch, place), worker, attempt, 3, claimed_at
          FROM dead CROSS JOIN LATERAL taskrow.mask_places(cancelled) AS place
          RETURNING 1),
+     crashed AS (
+         INSERT INTO taskrow.failures (task_id, worker, attempt, error, claimed_at, crashes)
+         SELECT taskrow.batch_task(batch, place), worker, attempt, 'worker ' || worker || ' died while it held the task', claimed_at, crashes
+         FROM dead CROSS JOIN LATERAL taskrow.mask_places(mask) AS place),
      failed AS (
-         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error)
+         INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error, claimed_at)
          SELECT taskrow.batch_task(batch, place), worker, attempt, 2,
                 CASE WHEN crashes >= $2 THEN 'set aside: ' || crashes || ' workers died while they held it'
-                     ELSE 'worker ' || worker || ' died while it held the last attempt' END
+                     ELSE 'worker ' || worker || ' died while it held the last attempt' END, claimed_at
          FROM dead CROSS JOIN LATERAL taskrow.mask_places(mask) AS place
          WHERE is_over
          RETURNING 1),

@@ -12,6 +12,8 @@ use schema::partitions::{self, Tries};
 use serde::Serialize;
 use tracing::warn;
 
+use crate::worker_names;
+
 /// Tasks deleted in one statement from the default partition.
 const DEFAULT_PAGE: i64 = 5000;
 
@@ -29,6 +31,8 @@ pub struct Cleaned {
     pub default_deleted: usize,
     /// Reports of tasks that are long gone.
     pub progress_deleted: usize,
+    /// Names of workers whose attempts are all gone.
+    pub worker_names_deleted: usize,
 }
 
 #[derive(QueryableByName)]
@@ -71,6 +75,8 @@ pub async fn clean_up(
             .bind::<Double, _>(retention.as_secs_f64())
             .execute(connection)
             .await?;
+    let oldest_day = partitions::days(connection).await?.into_iter().next();
+    cleaned.worker_names_deleted = worker_names::forget(connection, retention, oldest_day).await?;
     Ok(cleaned)
 }
 

@@ -10,9 +10,18 @@ use uuid::Uuid;
 use crate::{id::TaskId, statement::statement, task::Status};
 
 statement! {
-    /// The only removal of an outcome outside retention. Two at once: the second finds nothing to remove.
+    /// The only removal of an outcome outside retention. Two at once: the second finds nothing to remove. The attempt behind it stays in
+    /// the history; one that a death ended is there already.
     struct Retry -> (Text,) { id: Uuid => SqlUuid }
-    "WITH gone AS (DELETE FROM taskrow.outcomes WHERE task_id = $1 AND status IN (2, 3) RETURNING task_id),
+    "WITH gone AS (DELETE FROM taskrow.outcomes WHERE task_id = $1 AND status IN (2, 3) RETURNING *),
+     kept AS (
+         INSERT INTO taskrow.failures (task_id, failed_at, worker, attempt, error, claimed_at)
+         SELECT task_id, finished_at, worker, attempt, coalesce(error, 'cancelled'), claimed_at FROM gone
+         WHERE worker IS NOT NULL AND attempt > 0
+           AND NOT EXISTS (
+               SELECT FROM taskrow.failures f
+               WHERE f.task_id = $1 AND f.worker = gone.worker AND f.attempt = gone.attempt AND f.crashes IS NOT NULL)
+         ON CONFLICT DO NOTHING),
      back AS (
          INSERT INTO taskrow.ready (queue, kind, rank, max_attempts, timeout_ms, batch, mask)
          SELECT r.queue, r.kind, -r.priority, r.max_attempts, r.timeout_ms, taskrow.task_batch(r.id), taskrow.task_bit(r.id)

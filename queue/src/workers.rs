@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     ExpressionMethods, QueryDsl, QueryResult, Queryable, Selectable, SelectableHelper,
     dsl::sql,
-    sql_types::{Array, BigInt, Nullable, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use schema::tables::workers;
@@ -42,21 +42,37 @@ pub struct Registration {
     pub kinds: Vec<Name>,
 }
 
+statement! {
+    /// The name goes into a table of its own, too, which keeps it when the worker is gone from the list.
+    struct Register<'a> -> (BigInt,) {
+        name: &'a str => Text,
+        version: &'a str => Text,
+        lease_ttl_ms: i32 => Integer,
+        concurrency: i32 => Integer,
+        queues: &'a [&'a str] => Array<Text>,
+        kinds: &'a [&'a str] => Array<Text>,
+    }
+    "WITH listed AS (
+         INSERT INTO taskrow.workers (name, version, lease_ttl_ms, concurrency, queues, kinds) VALUES ($1, $2, $3, $4, $5, $6)
+         RETURNING id, started_at, name, version),
+     named AS (
+         INSERT INTO taskrow.worker_names (id, started_at, name, version) SELECT id, started_at, name, version FROM listed)
+     SELECT id FROM listed"
+}
+
 /// Registers a worker and gives it its identity.
 pub async fn register(connection: &mut AsyncPgConnection, worker: &Registration) -> QueryResult<WorkerId> {
-    diesel::insert_into(workers::table)
-        .values((
-            workers::name.eq(&worker.name),
-            workers::version.eq(&worker.version),
-            workers::lease_ttl_ms.eq(milliseconds(worker.lease_ttl) as i32),
-            workers::concurrency.eq(worker.concurrency as i32),
-            workers::queues.eq(worker.queues.iter().map(Name::as_str).collect::<Vec<_>>()),
-            workers::kinds.eq(worker.kinds.iter().map(Name::as_str).collect::<Vec<_>>()),
-        ))
-        .returning(workers::id)
-        .get_result(connection)
-        .await
-        .map(WorkerId)
+    let (id,): (i64,) = Register {
+        name: &worker.name,
+        version: &worker.version,
+        lease_ttl_ms: milliseconds(worker.lease_ttl) as i32,
+        concurrency: worker.concurrency as i32,
+        queues: &worker.queues.iter().map(Name::as_str).collect::<Vec<_>>(),
+        kinds: &worker.kinds.iter().map(Name::as_str).collect::<Vec<_>>(),
+    }
+    .get_result(connection)
+    .await?;
+    Ok(WorkerId(id))
 }
 
 statement! {

@@ -24,6 +24,7 @@ diesel::table! {
     taskrow.queues (name) {
         name -> Text,
         paused_at -> Nullable<Timestamptz>,
+        kinds -> Nullable<Array<Text>>,
     }
 }
 
