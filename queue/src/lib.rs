@@ -11,7 +11,8 @@
 //! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
 //! - [`promote`](mod@promote): what is scheduled and due becomes ready
 //! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
-//! - [`inspect`]: tasks by id, pages of tasks; [`overview`]: queues; [`progress`]
+//! - [`inspect`]: tasks by id, pages of tasks; [`explain`](mod@explain): why a task is where it is; [`overview`]: queues; [`progress`]
+//! - [`strict`]: queues that accept some kinds only
 //! - [`retention`]: drop old days
 //!
 //! How processes hear of it: [`wakeup`], and [`ready`] batches told by name. Hints only: lost, late or doubled ones change latency, never
@@ -21,6 +22,7 @@ mod statement;
 
 pub mod cancel;
 pub mod claim;
+pub mod explain;
 pub mod finish;
 pub mod id;
 pub mod inspect;
@@ -35,6 +37,7 @@ pub mod rescue;
 pub mod retention;
 pub mod retry;
 pub mod session;
+pub mod strict;
 pub mod submit;
 pub mod task;
 pub mod wakeup;

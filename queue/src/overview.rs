@@ -41,6 +41,8 @@ pub struct KindOverview {
 pub struct QueueOverview {
     /// Since when it is paused.
     pub paused_at: Option<DateTime<Utc>>,
+    /// The only kinds it accepts, if it is strict.
+    pub accepts: Option<Vec<String>>,
     /// Live workers that take from it, whatever kinds.
     pub workers: u64,
     /// Its kinds that have open tasks or live workers.
@@ -126,10 +128,12 @@ pub async fn overview(connection: &mut AsyncPgConnection) -> QueryResult<Overvie
             overview.queues.entry(queue).or_default().workers += 1;
         }
     }
-    let settings: Vec<(String, Option<DateTime<Utc>>)> =
-        queues::table.select((queues::name, queues::paused_at)).load(connection).await?;
-    for (queue, paused_at) in settings {
-        overview.queues.entry(queue).or_default().paused_at = paused_at;
+    type Settings = (String, Option<DateTime<Utc>>, Option<Vec<String>>);
+    let settings: Vec<Settings> =
+        queues::table.select((queues::name, queues::paused_at, queues::kinds)).load(connection).await?;
+    for (name, paused_at, accepts) in settings {
+        let queue = overview.queues.entry(name).or_default();
+        (queue.paused_at, queue.accepts) = (paused_at, accepts);
     }
     Ok(overview)
 }

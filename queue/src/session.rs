@@ -24,6 +24,9 @@ const PLANS_ASYNC: &[&str] = &[
     "synchronous_commit=off",
 ];
 
+/// As [`PLANS`], for one transaction on a connection that is used for other things too.
+pub(crate) const PLANS_HERE: &str = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off";
+
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Submit and finish: what was acknowledged has reached the disk.

@@ -1,9 +1,11 @@
 //! What each operation promises. Every specification runs on the machine's Postgres and on 16 and 18, in a database of its
 //! own, and ends with a check of the invariants.
 
+mod attempts;
 mod cancel;
 mod claim;
 mod claim_batches;
+mod explain;
 mod finish;
 mod floors;
 mod heartbeat;
@@ -17,6 +19,7 @@ mod requeue;
 mod rescue;
 mod retention;
 mod retry;
+mod strict;
 mod submit;
 
 use crate::support::{Harness, On};

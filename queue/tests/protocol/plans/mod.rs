@@ -4,6 +4,7 @@
 //! and the very plan that the processes use, with their session settings.
 
 mod explain;
+mod explained;
 mod fill;
 mod floors;
 mod pages;

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use queue::{
     Status,
     claim::{Floors, claim, claim_batches},
+    explain,
     inspect::Filter,
     progress,
     requeue::Reason,
@@ -33,6 +34,9 @@ pub(super) async fn run_each(queue: &mut Harness) {
     let lanes = [default_lane()];
     let claimed = claim(&mut queue.volatile, worker, 4, 4, &lanes, &mut Floors::default()).await.unwrap();
     assert_eq!(claimed.len(), 4);
+    for id in [own[0], own[5]] {
+        explain::explain(&mut queue.volatile, id).await.unwrap().expect("a task");
+    }
     progress::report(&mut queue.volatile, &[(claimed[0].id, 1, json("1"))]).await.unwrap();
     progress::forget(&mut queue.volatile, &[claimed[0].id]).await.unwrap();
     queue.heartbeat(worker).await;
