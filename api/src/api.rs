@@ -133,6 +133,7 @@ impl Parts {
             state.database.clone(),
             state.readiness.clone(),
             state.suspicion.clone(),
+            state.strict.clone(),
             stop_loops.clone(),
         )));
         watched.push(loops.spawn(refresh_while_scraped(

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use queue::{Json, NewTask, task::Name};
+use queue::{Json, NewTask, strict::Strict, task::Name};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, SeqAccess, Visitor},
@@ -13,8 +13,9 @@ use serde_json::{error::Category, json, value::RawValue};
 use crate::{
     body::Format,
     config::TaskArgs,
-    options::{Given, duration},
+    options::{BadOption, Given, duration},
     problem::{Kind, Problem},
+    strict,
 };
 
 /// Most tasks in a batch request.
@@ -49,6 +50,7 @@ pub(crate) fn parse(
     text: &[u8],
     format: Format,
     defaults: &TaskArgs,
+    strict: Option<&Strict>,
     now: DateTime<Utc>,
 ) -> Result<Vec<NewTask>, Problem> {
     let items = match format {
@@ -67,7 +69,7 @@ pub(crate) fn parse(
     let mut errors = Vec::new();
     let mut bad = 0;
     for (index, item) in items.first.into_iter().enumerate() {
-        match task(item, defaults, now) {
+        match task(item, defaults, strict, now) {
             Ok(task) => tasks.push(task),
             Err(reason) => {
                 bad += 1;
@@ -86,7 +88,7 @@ pub(crate) fn parse(
     Ok(tasks)
 }
 
-fn task(item: &RawValue, defaults: &TaskArgs, now: DateTime<Utc>) -> Result<NewTask, String> {
+fn task(item: &RawValue, defaults: &TaskArgs, strict: Option<&Strict>, now: DateTime<Utc>) -> Result<NewTask, String> {
     let item: Item<'_> = serde_json::from_str(item.get()).map_err(|error| error.to_string())?;
     let payload = Json::check(item.payload.to_owned()).map_err(|error| format!("payload: {error}"))?;
     let given = Given {
@@ -98,7 +100,11 @@ fn task(item: &RawValue, defaults: &TaskArgs, now: DateTime<Utc>) -> Result<NewT
         max_attempts: item.max_attempts,
         timeout: item.timeout.map(|span| span.0),
     };
-    let options = given.check(defaults, now).map_err(|bad| format!("{}: {}", bad.name, bad.reason))?;
+    let options = given.check(defaults, now).and_then(|options| match strict {
+        Some(strict) => strict::check(strict, &options.lane).map(|()| options).map_err(BadOption::from),
+        None => Ok(options),
+    });
+    let options = options.map_err(|bad| format!("{}: {}", bad.name, bad.reason))?;
     Ok(NewTask { options, payload })
 }
 
@@ -195,7 +201,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> Result<Vec<NewTask>, Problem> {
-        parse(text.as_bytes(), format, &TaskArgs::default(), DateTime::UNIX_EPOCH)
+        parse(text.as_bytes(), format, &TaskArgs::default(), None, DateTime::UNIX_EPOCH)
     }
 
     fn json(text: &str) -> Result<Vec<NewTask>, Problem> {

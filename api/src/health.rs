@@ -1,9 +1,12 @@
 //! What `/ready` tells: a loop that looks whether Postgres is there and has the schema this release needs.
 //!
+//! Each look brings along which queues are strict, so that they are known before the API is ready.
+//!
 //! Whoever meets a broken connection raises a [`Suspicion`], and the loop looks at once instead of at its next turn.
 
 use std::{sync::Arc, time::Duration};
 
+use queue::strict;
 use schema::migrate;
 use service::{
     backoff::jittered,
@@ -12,6 +15,8 @@ use service::{
 };
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
+
+use crate::strict::StrictQueues;
 
 /// Names of the dependencies.
 pub(crate) const POSTGRES: &str = "postgres";
@@ -40,11 +45,24 @@ impl Suspicion {
     }
 }
 
-/// Keeps `readiness` up to date until `stop`.
-pub(crate) async fn watch(database: Database, readiness: Readiness, suspicion: Suspicion, stop: CancellationToken) {
+/// Keeps `readiness` and `queues` up to date until `stop`.
+pub(crate) async fn watch(
+    database: Database,
+    readiness: Readiness,
+    suspicion: Suspicion,
+    queues: StrictQueues,
+    stop: CancellationToken,
+) {
     let mut link = database.link(SESSION);
     loop {
-        let (postgres, schema) = judge(link.run(async |connection| migrate::status_on(connection).await).await);
+        let look = link.run(async |connection| {
+            let status = migrate::status_on(connection).await?;
+            if status.pending.is_empty() {
+                queues.set(strict::load(connection).await?);
+            }
+            Ok(status)
+        });
+        let (postgres, schema) = judge(look.await);
         let interval = if postgres.is_ok() && schema.is_ok() { CALM_INTERVAL } else { EAGER_INTERVAL };
         readiness.set(POSTGRES, postgres);
         readiness.set(SCHEMA, schema);

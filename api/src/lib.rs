@@ -14,6 +14,7 @@
 //! - [`problem`]: every error a client can see, as RFC 9457
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
 //! - [`submitter`]: group commit; `reads`: group reads; `store`: everything else that is asked of Postgres
+//! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
 //! - [`load_test`]: a client that puts load on a running API
 
@@ -34,9 +35,11 @@ mod query;
 mod reads;
 mod router;
 mod routes;
+mod sentence;
 mod serve;
 mod state;
 mod store;
+mod strict;
 pub mod submitter;
 
 pub use crate::{api::Api, config::ApiArgs, router::router, state::AppState};

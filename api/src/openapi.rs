@@ -22,8 +22,8 @@ use crate::problem::{Body, Kind};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(
-        (name = "tasks", description = "Submit, read, cancel, retry"),
-        (name = "queues", description = "What waits, and pausing it"),
+        (name = "tasks", description = "Submit, read, explain, cancel, retry"),
+        (name = "queues", description = "What waits, pausing it, and what is accepted"),
         (name = "workers", description = "Who runs it"),
         (name = "problems", description = "What can go wrong"),
     ),
@@ -34,7 +34,7 @@ struct Base;
 /// Errors by operation. Not listed: those of any path (404, 405, 414) and of any moment (500).
 #[rustfmt::skip]
 const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
-    use HttpMethod::{Delete, Get, Post};
+    use HttpMethod::{Delete, Get, Patch, Post};
     use Kind::*;
     &[
         ("/tasks", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
@@ -42,9 +42,11 @@ const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
         ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
         ("/tasks/{id}", Get, &[TaskNotFound, DatabaseUnavailable]),
         ("/tasks/{id}", Delete, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
+        ("/tasks/{id}/explain", Get, &[TaskNotFound, InvalidOption, DatabaseUnavailable]),
         ("/tasks/{id}/cancel", Post, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
         ("/tasks/{id}/retry", Post, &[TaskNotFound, TaskNotRetryable, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/queues", Get, &[InvalidOption, DatabaseUnavailable]),
+        ("/queues/{name}", Patch, &[MalformedJson, MalformedRequest, NotFound, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/queues/{name}/pause", Post, &[NotFound, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/queues/{name}/resume", Post, &[NotFound, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/workers", Get, &[InvalidOption, DatabaseUnavailable]),
@@ -78,6 +80,7 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
         HttpMethod::Get => item.get.as_mut(),
         HttpMethod::Post => item.post.as_mut(),
         HttpMethod::Delete => item.delete.as_mut(),
+        HttpMethod::Patch => item.patch.as_mut(),
         _ => None,
     }
 }

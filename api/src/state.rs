@@ -14,6 +14,7 @@ use crate::{
     overview::OverviewCache,
     reads::Reads,
     store::Store,
+    strict::StrictQueues,
     submitter::Submitter,
 };
 
@@ -32,6 +33,7 @@ pub struct Parts {
     pub(crate) submitter: Submitter,
     pub(crate) reads: Reads,
     pub(crate) store: Store,
+    pub(crate) strict: StrictQueues,
     pub(crate) overview: OverviewCache,
     pub(crate) dispatch: Dispatch,
     pub(crate) publisher: Publisher,
@@ -60,6 +62,7 @@ impl AppState {
             submitter,
             reads,
             store,
+            strict: StrictQueues::default(),
             overview,
             publisher: dispatch.publisher(notifier.clone()),
             dispatch,

@@ -98,7 +98,10 @@ pub(crate) async fn submit_batch(
     let received = state.bodies.receive(body, state.args.http.batch_body_limit.bytes()).await?;
     let shared = state.clone();
     // Megabytes of JSON would hold up other requests.
-    let parsed = spawn_blocking(move || batch::parse(received.bytes(), format, &shared.args.task, Utc::now())).await;
+    let parsed = spawn_blocking(move || {
+        batch::parse(received.bytes(), format, &shared.args.task, shared.strict.get().as_deref(), Utc::now())
+    })
+    .await;
     let tasks = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;
     let accepted = store(&state, tasks).await?;
     let tasks = accepted.iter().map(|task| SubmittedItem { id: task.id, status: task.status }).collect();

@@ -2,12 +2,14 @@
 
 pub(crate) mod batch;
 pub(crate) mod cancel;
+pub(crate) mod explain;
 pub(crate) mod list;
 mod path;
 pub(crate) mod problems;
 pub(crate) mod queues;
 mod reply;
 pub(crate) mod retry;
+pub(crate) mod settings;
 pub(crate) mod submit;
 pub(crate) mod task;
 pub(crate) mod workers;

@@ -44,6 +44,9 @@ pub(crate) struct QueueView {
     /// Since when.
     #[schema(required)]
     paused_at: Option<DateTime<Utc>>,
+    /// The only kinds it accepts; null: any.
+    #[schema(required)]
+    accepts: Option<Vec<String>>,
     /// Its kinds that have open tasks or live workers.
     kinds: Vec<KindView>,
 }
@@ -107,6 +110,7 @@ impl QueueView {
             numbers: Numbers::of_queue(queue),
             paused: queue.paused_at.is_some(),
             paused_at: queue.paused_at,
+            accepts: queue.accepts.clone(),
             kinds: queue.kinds.iter().map(kind).collect(),
         }
     }
@@ -191,7 +195,7 @@ pub(crate) async fn resume_queue(
 }
 
 /// The queue as it stands after what was just done to it.
-async fn now(state: &AppState, name: &Name) -> Result<Response, Problem> {
+pub(super) async fn now(state: &AppState, name: &Name) -> Result<Response, Problem> {
     let overview = state.overview.get(Duration::ZERO).await?;
     let nothing = QueueOverview::default();
     let queue = overview.queues.get(name.as_str()).unwrap_or(&nothing);

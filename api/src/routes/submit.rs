@@ -99,6 +99,7 @@ pub(crate) async fn submit(
         return Err(Problem::new(Kind::UnsupportedMediaType, "send JSON with `content-type: application/json`"));
     }
     let options = Given::from_query(query.as_deref())?.check(&state.args.task, Utc::now())?;
+    state.strict.check(&options.lane)?;
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
     let payload = Json::parse(received.bytes()).map_err(bad_payload)?;
     drop(received);
