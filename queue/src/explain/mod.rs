@@ -1,6 +1,6 @@
 //! Why a task is where it is, and what it went through. For people: exact where that is cheap, bounded everywhere.
 //!
-//! [`explain`] reads what there is to know (`facts`) in one snapshot, and [`reasons`](mod@reasons) says what it means.
+//! [`explain`] reads what there is to know (`facts`) in one snapshot, and [`reasons`](fn@reasons) says what it means.
 
 mod attempts;
 mod facts;
