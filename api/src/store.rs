@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::{
-    AnsiTransactionManager, AsyncPgConnection, TransactionManager, pooled_connection::PoolableConnection,
+    AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager,
+    pooled_connection::PoolableConnection,
 };
 use futures_util::future::BoxFuture;
 use service::{
@@ -24,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Longest wait for the work on it: a little longer than its statements may take.
 const WORK_LIMIT: Duration = Duration::from_secs(13);
 
-/// How long a connection that Postgres ends may take to be seen as closed.
-const LAST_BREATH: Duration = Duration::from_millis(20);
+/// After an error: how long a connection may take to show that it still works.
+const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// The pool, and what to do when it fails. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -134,12 +135,11 @@ impl Store {
 /// Tells an error that ends its connection (Postgres shuts down, an operator ended it) from one about the statement: the library
 /// does not tell them apart.
 async fn has_died(connection: &mut AsyncPgConnection) -> bool {
-    let closed = async {
-        while !connection.is_broken() {
-            time::sleep(LAST_BREATH / 10).await;
-        }
-    };
-    time::timeout(LAST_BREATH, closed).await.is_ok()
+    let is_alive = matches!(time::timeout(PROBE_LIMIT, connection.batch_execute("SELECT 1")).await, Ok(Ok(())));
+    if !is_alive {
+        discard(connection);
+    }
+    !is_alive
 }
 
 /// Keeps a connection out of the pool: the pool asks whether its transaction state is broken when it comes back.
