@@ -1,9 +1,9 @@
 //! The body of POST /tasks/batch: a JSON array, or a JSON value a line.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Utc};
-use queue::{Json, NewTask, strict::Strict, task::Name};
+use queue::{Json, NewTask, keyed::Unique, strict::Strict, task::Name};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, SeqAccess, Visitor},
@@ -13,7 +13,7 @@ use serde_json::{error::Category, json, value::RawValue};
 use crate::{
     body::Format,
     config::TaskArgs,
-    options::{BadOption, Given, duration},
+    options::{BadOption, Given, duration, unique},
     problem::{Kind, Problem},
     strict,
 };
@@ -40,10 +40,22 @@ struct Item<'a> {
     max_attempts: Option<i64>,
     #[serde(default)]
     timeout: Option<Span>,
+    #[serde(borrow)]
+    unique_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    unique_mode: Option<Cow<'a, str>>,
 }
 
 /// A duration: text as in a query parameter, or a number of seconds.
 struct Span(std::time::Duration);
+
+/// The tasks of a batch.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) tasks: Vec<NewTask>,
+    /// The unique keys, by the index of their task. Most batches have none.
+    pub(crate) unique: Vec<(usize, Unique)>,
+}
 
 /// Reads and checks a batch: all of it, or a problem.
 pub(crate) fn parse(
@@ -52,7 +64,7 @@ pub(crate) fn parse(
     defaults: &TaskArgs,
     strict: Option<&Strict>,
     now: DateTime<Utc>,
-) -> Result<Vec<NewTask>, Problem> {
+) -> Result<Batch, Problem> {
     let items = match format {
         Format::Json => array(text)?,
         Format::Lines => lines(text)?,
@@ -66,11 +78,15 @@ pub(crate) fn parse(
         _ => {}
     }
     let mut tasks = Vec::with_capacity(items.first.len());
+    let mut keys = Vec::new();
     let mut errors = Vec::new();
     let mut bad = 0;
     for (index, item) in items.first.into_iter().enumerate() {
         match task(item, defaults, strict, now) {
-            Ok(task) => tasks.push(task),
+            Ok((task, key)) => {
+                keys.extend(key.map(|key| (index, key)));
+                tasks.push(task);
+            }
             Err(reason) => {
                 bad += 1;
                 if errors.len() < ERRORS_LIMIT {
@@ -85,12 +101,19 @@ pub(crate) fn parse(
         let detail = format!("{bad} of {} tasks are bad; nothing was stored", items.count);
         return Err(Problem::new(Kind::InvalidBatch, detail).with("errors", errors));
     }
-    Ok(tasks)
+    Ok(Batch { tasks, unique: keys })
 }
 
-fn task(item: &RawValue, defaults: &TaskArgs, strict: Option<&Strict>, now: DateTime<Utc>) -> Result<NewTask, String> {
+fn task(
+    item: &RawValue,
+    defaults: &TaskArgs,
+    strict: Option<&Strict>,
+    now: DateTime<Utc>,
+) -> Result<(NewTask, Option<Unique>), String> {
     let item: Item<'_> = serde_json::from_str(item.get()).map_err(|error| error.to_string())?;
     let payload = Json::check(item.payload.to_owned()).map_err(|error| format!("payload: {error}"))?;
+    let told = |bad: BadOption| format!("{}: {}", bad.name, bad.reason);
+    let unique = unique(item.unique_key.as_deref(), item.unique_mode.as_deref()).map_err(told)?;
     let given = Given {
         queue: item.queue,
         kind: item.kind,
@@ -99,13 +122,13 @@ fn task(item: &RawValue, defaults: &TaskArgs, strict: Option<&Strict>, now: Date
         run_at: item.run_at,
         max_attempts: item.max_attempts,
         timeout: item.timeout.map(|span| span.0),
+        unique: None,
     };
     let options = given.check(defaults, now).and_then(|options| match strict {
         Some(strict) => strict::check(strict, &options.lane).map(|()| options).map_err(BadOption::from),
         None => Ok(options),
     });
-    let options = options.map_err(|bad| format!("{}: {}", bad.name, bad.reason))?;
-    Ok(NewTask { options, payload })
+    Ok((NewTask { options: options.map_err(told)?, payload }, unique))
 }
 
 /// The items of a batch, each known to be JSON. What is over the limit is counted and not kept.
@@ -201,7 +224,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, format: Format) -> Result<Vec<NewTask>, Problem> {
-        parse(text.as_bytes(), format, &TaskArgs::default(), None, DateTime::UNIX_EPOCH)
+        parse(text.as_bytes(), format, &TaskArgs::default(), None, DateTime::UNIX_EPOCH).map(|batch| batch.tasks)
     }
 
     fn json(text: &str) -> Result<Vec<NewTask>, Problem> {

@@ -13,6 +13,7 @@
 //! - [`router()`]: the route table and the middleware stack; `routes`: a file per route
 //! - [`problem`]: every error a client can see, as RFC 9457
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
+//! - `idempotency`, `keyed`: submits that carry a key
 //! - [`submitter`]: group commit; `reads`: group reads; `store`: everything else that is asked of Postgres
 //! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
@@ -24,6 +25,8 @@ mod body;
 pub mod config;
 mod etag;
 mod health;
+mod idempotency;
+mod keyed;
 pub mod load_test;
 pub mod metrics;
 mod middleware;

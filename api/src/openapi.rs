@@ -37,14 +37,14 @@ const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
     use HttpMethod::{Delete, Get, Patch, Post};
     use Kind::*;
     &[
-        ("/tasks", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, IdempotencyKeyReused, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
         ("/tasks", Get, &[InvalidOption, DatabaseUnavailable]),
-        ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, IdempotencyKeyReused, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
         ("/tasks/{id}", Get, &[TaskNotFound, DatabaseUnavailable]),
         ("/tasks/{id}", Delete, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
         ("/tasks/{id}/explain", Get, &[TaskNotFound, InvalidOption, DatabaseUnavailable]),
         ("/tasks/{id}/cancel", Post, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),
-        ("/tasks/{id}/retry", Post, &[TaskNotFound, TaskNotRetryable, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
+        ("/tasks/{id}/retry", Post, &[TaskNotFound, TaskNotRetryable, UniqueKeyHeld, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/queues", Get, &[InvalidOption, DatabaseUnavailable]),
         ("/queues/{name}", Patch, &[MalformedJson, MalformedRequest, NotFound, RequestTimeout, PayloadTooLarge, UnsupportedMediaType, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),
         ("/queues/{name}/pause", Post, &[NotFound, InvalidOption, DatabaseUnavailable, OutcomeUnknown]),

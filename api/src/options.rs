@@ -3,7 +3,10 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use queue::task::{DELAY_LIMIT, Lane, MAX_ATTEMPTS_LIMIT, Name, Options, PRIORITY_LIMIT, Start, TIMEOUT_LIMIT};
+use queue::{
+    keyed::{Unique, UniqueKey, UniqueMode},
+    task::{DELAY_LIMIT, Lane, MAX_ATTEMPTS_LIMIT, Name, Options, PRIORITY_LIMIT, Start, TIMEOUT_LIMIT},
+};
 
 use crate::{
     config::TaskArgs,
@@ -12,7 +15,8 @@ use crate::{
 };
 
 /// The names of the options.
-pub(crate) const NAMES: &[&str] = &["queue", "kind", "priority", "delay", "run_at", "max_attempts", "timeout"];
+pub(crate) const NAMES: &[&str] =
+    &["queue", "kind", "priority", "delay", "run_at", "max_attempts", "timeout", "unique_key", "unique_mode"];
 
 /// Queue of a task that names none.
 pub(crate) const DEFAULT_QUEUE: &str = "default";
@@ -29,6 +33,7 @@ pub(crate) struct Given {
     pub(crate) run_at: Option<DateTime<Utc>>,
     pub(crate) max_attempts: Option<i64>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) unique: Option<Unique>,
 }
 
 /// Which option is bad, and why.
@@ -48,6 +53,7 @@ impl Given {
     /// Reads the query parameters of POST /tasks.
     pub(crate) fn from_query(raw: Option<&str>) -> Result<Self, Problem> {
         let query = Query::parse(raw, NAMES)?;
+        let unique = unique(query.get("unique_key"), query.get("unique_mode"))?;
         Ok(Self {
             queue: query.read("queue", Name::from_str)?,
             kind: query.read("kind", Name::from_str)?,
@@ -56,10 +62,11 @@ impl Given {
             run_at: query.read("run_at", time)?,
             max_attempts: query.read("max_attempts", integer)?,
             timeout: query.read("timeout", duration)?,
+            unique,
         })
     }
 
-    /// Checks the limits and fills in what was not given. `now` only bounds how far away `run_at` may be.
+    /// Checks the limits and fills in what was not given; `unique` is left to the caller. `now` only bounds how far away `run_at` may be.
     pub(crate) fn check(self, defaults: &TaskArgs, now: DateTime<Utc>) -> Result<Options, BadOption> {
         let start = self.start(now)?;
         let priority = self.priority.unwrap_or(0);
@@ -97,6 +104,20 @@ impl Given {
             }
         }
     }
+}
+
+/// A unique key and its mode, if a key is given.
+pub(crate) fn unique(key: Option<&str>, mode: Option<&str>) -> Result<Option<Unique>, BadOption> {
+    let Some(key) = key else {
+        return if mode.is_some() { Err(bad("unique_mode", "means nothing without unique_key")) } else { Ok(None) };
+    };
+    let key = UniqueKey::new(key).map_err(|reason| bad("unique_key", reason))?;
+    let mode = match mode {
+        None | Some("keep") => UniqueMode::Keep,
+        Some("replace") => UniqueMode::Replace,
+        Some(_) => return Err(bad("unique_mode", "must be keep or replace")),
+    };
+    Ok(Some(Unique { key, mode }))
 }
 
 /// A span such as `90s`, `1h30m` or a number of seconds.
@@ -196,6 +217,10 @@ mod tests {
             ("run_at=9999-01-01T00:00:00Z", "run_at"),
             ("queue=", "queue"),
             ("kind=a%20b", "kind"),
+            ("unique_key=", "unique_key"),
+            ("unique_key=a%00b", "unique_key"),
+            ("unique_mode=keep", "unique_mode"),
+            ("unique_key=a&unique_mode=both", "unique_mode"),
         ] {
             assert!(options(query).unwrap_err().contains(option), "{query}");
         }

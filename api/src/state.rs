@@ -10,6 +10,7 @@ use crate::{
     body::Bodies,
     config::ApiArgs,
     health::{POSTGRES, SCHEMA, Suspicion},
+    keyed::Keyed,
     metrics::{Metrics, SubmitMetrics},
     overview::OverviewCache,
     reads::Reads,
@@ -31,6 +32,7 @@ pub struct Parts {
     pub(crate) database: Database,
     pub(crate) bodies: Bodies,
     pub(crate) submitter: Submitter,
+    pub(crate) keyed: Keyed,
     pub(crate) reads: Reads,
     pub(crate) store: Store,
     pub(crate) strict: StrictQueues,
@@ -55,7 +57,9 @@ impl AppState {
         let overview = OverviewCache::new(store.clone());
         let metrics =
             Metrics::new(&submitter, SubmitMetrics::default(), &reads, &store, &readiness, &overview, &dispatch);
+        let publisher = dispatch.publisher(notifier.clone());
         let parts = Parts {
+            keyed: Keyed::new(&args, &store, &publisher, &notifier, &metrics.submit),
             bodies: Bodies::new(&args.http),
             args,
             database,
@@ -64,7 +68,7 @@ impl AppState {
             store,
             strict: StrictQueues::default(),
             overview,
-            publisher: dispatch.publisher(notifier.clone()),
+            publisher,
             dispatch,
             notifier,
             readiness,

@@ -8,6 +8,7 @@
 //!
 //! What can be done with it, each one statement (or a few, said where) and each on a connection the caller owns:
 //! - [`submit`](mod@submit), [`claim`](mod@claim), [`finish`](mod@finish), [`requeue`](mod@requeue)
+//! - [`keyed`]: submit once, by an idempotency key or a unique key
 //! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
 //! - [`promote`](mod@promote): what is scheduled and due becomes ready
 //! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
@@ -27,6 +28,7 @@ pub mod finish;
 pub mod id;
 pub mod inspect;
 pub mod json;
+pub mod keyed;
 pub mod mask;
 pub mod overview;
 pub mod progress;

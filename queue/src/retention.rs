@@ -12,7 +12,7 @@ use schema::partitions::{self, Tries};
 use serde::Serialize;
 use tracing::warn;
 
-use crate::worker_names;
+use crate::{keyed, worker_names};
 
 /// Tasks deleted in one statement from the default partition.
 const DEFAULT_PAGE: i64 = 5000;
@@ -33,6 +33,10 @@ pub struct Cleaned {
     pub progress_deleted: usize,
     /// Names of workers whose attempts are all gone.
     pub worker_names_deleted: usize,
+    /// Idempotency keys that had expired.
+    pub idempotency_keys_deleted: usize,
+    /// Unique keys whose holder had ended.
+    pub unique_keys_deleted: usize,
 }
 
 #[derive(QueryableByName)]
@@ -77,6 +81,8 @@ pub async fn clean_up(
             .await?;
     let oldest_day = partitions::days(connection).await?.into_iter().next();
     cleaned.worker_names_deleted = worker_names::forget(connection, retention, oldest_day).await?;
+    let keys = keyed::clean_up(connection).await?;
+    (cleaned.idempotency_keys_deleted, cleaned.unique_keys_deleted) = (keys.idempotency_keys, keys.unique_keys);
     Ok(cleaned)
 }
 

@@ -4,10 +4,15 @@ use diesel::{
     OptionalExtension, QueryResult,
     sql_types::{SmallInt, Text, Uuid as SqlUuid},
 };
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::{id::TaskId, statement::statement, task::Status};
+use crate::{
+    id::TaskId,
+    keyed::{self, unique},
+    statement::statement,
+    task::Status,
+};
 
 statement! {
     /// The only removal of an outcome outside retention. Two at once: the second finds nothing to remove. The attempt behind it stays in
@@ -45,12 +50,24 @@ pub enum Retried {
     Done,
     /// It has not ended.
     Open,
+    /// Its unique key is held by this open task.
+    KeyHeld(TaskId),
     /// No such task.
     NotFound,
 }
 
-/// Queues a failed or cancelled task again.
+/// Queues a failed or cancelled task again. One that was submitted with a unique key needs it back first.
 pub async fn retry(connection: &mut AsyncPgConnection, id: TaskId) -> QueryResult<Retried> {
+    let Some((lane, key)) = unique::key_of(connection, id).await? else { return retry_now(connection, id).await };
+    let wanted = unique::Wanted { lane: &lane, key: &key, task: id };
+    let retried = connection.transaction(async |connection| match keyed::take_back(connection, wanted).await? {
+        Some(holder) => Ok(Retried::KeyHeld(holder)),
+        None => retry_now(connection, id).await,
+    });
+    retried.await
+}
+
+async fn retry_now(connection: &mut AsyncPgConnection, id: TaskId) -> QueryResult<Retried> {
     let queued: Option<(String,)> = Retry { id: id.uuid() }.get_result(connection).await.optional()?;
     if let Some((queue,)) = queued {
         return Ok(Retried::Queued(queue));

@@ -123,6 +123,24 @@ impl Submission {
         self.tasks
     }
 
+    /// The same without some of the tasks, `keep` being asked by index: those left keep their ids.
+    pub(crate) fn only(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.ids.len()).filter(|index| keep(*index)).collect();
+        let mut batches: Vec<Batch> = Vec::new();
+        let mut at: HashMap<BatchId, usize> = HashMap::new();
+        for (example, index) in kept.iter().enumerate() {
+            let id = self.ids[*index];
+            let at = *at.entry(id.batch()).or_insert_with(|| {
+                batches.push(Batch { id: id.batch(), mask: Mask::EMPTY, example });
+                batches.len() - 1
+            });
+            batches[at].mask = batches[at].mask | id.bit();
+        }
+        let ids = kept.iter().map(|index| self.ids[*index]).collect();
+        let tasks = kept.iter().map(|index| self.tasks[*index].clone()).collect();
+        Self { batches, ids, tasks }
+    }
+
     /// The batches, each with the options that all its tasks share.
     pub fn batches(&self) -> impl Iterator<Item = (BatchId, &Options)> {
         self.batches.iter().map(|batch| batch.id).zip(self.options())
@@ -169,14 +187,14 @@ pub async fn store(connection: &AsyncPgConnection, submission: &Submission) -> R
     }
 }
 
-fn delay_ms(options: &Options) -> Option<i64> {
+pub(crate) fn delay_ms(options: &Options) -> Option<i64> {
     match options.start {
         Start::After(delay) => Some(milliseconds(delay)),
         _ => None,
     }
 }
 
-fn start_at(options: &Options) -> Option<DateTime<Utc>> {
+pub(crate) fn start_at(options: &Options) -> Option<DateTime<Utc>> {
     match options.start {
         Start::At(time) => Some(time),
         _ => None,

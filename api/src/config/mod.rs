@@ -15,6 +15,7 @@
 //! | `API_FLUSHERS` | `2` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_TASKS` | `20000` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_BYTES` | `64MiB` | [`SubmitArgs`] |
+//! | `API_IDEMPOTENCY_TTL` | `24h` | [`SubmitArgs`] |
 //! | `TASK_MAX_ATTEMPTS` | `20` | [`TaskArgs`] |
 //! | `TASK_TIMEOUT` | `1h` | [`TaskArgs`] |
 
@@ -113,6 +114,8 @@ mod tests {
             (&["--api-body-memory", "1MiB"], "API_BODY_MEMORY"),
             (&["--api-batch-body-limit", "65MiB"], "API_SUBMIT_BUFFER_BYTES"),
             (&["--api-submit-buffer-tasks", "9999"], "API_SUBMIT_BUFFER_TASKS"),
+            (&["--api-idempotency-ttl", "0s"], "API_IDEMPOTENCY_TTL"),
+            (&["--api-idempotency-ttl", "2years"], "API_IDEMPOTENCY_TTL"),
             (&["--task-max-attempts", "1001"], "TASK_MAX_ATTEMPTS"),
             (&["--task-timeout", "8d"], "TASK_TIMEOUT"),
             (&["--api-drain-delay", "soon"], "--api-drain-delay"),

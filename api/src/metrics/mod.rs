@@ -14,6 +14,7 @@
 //! | `taskrow_api_flush_tasks` | histogram | | tasks stored by one statement |
 //! | `taskrow_api_flush_duration_seconds` | histogram | | how long that took |
 //! | `taskrow_api_flush_failures_total` | counter | | statements that failed or were not answered |
+//! | `taskrow_api_keyed_submits_total` | counter | outcome | tasks submitted with a key: `stored`, `replayed`, `kept`, `replaced`; requests refused: `key_reused`, `key_in_use` |
 //! | `taskrow_api_reads_waiting` | gauge | | requests for a task that no reader has taken yet |
 //! | `taskrow_api_read_tasks` | histogram | | tasks asked for by one statement |
 //! | `taskrow_api_read_duration_seconds` | histogram | | how long it took to read them |

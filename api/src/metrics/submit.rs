@@ -6,6 +6,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use queue::keyed::{Answered, How};
 
 use super::http::LATENCIES;
 use crate::submitter::SubmitError;
@@ -14,6 +15,13 @@ use crate::submitter::SubmitError;
 const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 2048.0, 4096.0, 10_000.0];
 
 type Reason = [(&'static str, &'static str); 1];
+
+const STORED: Reason = [("outcome", "stored")];
+const REPLAYED: Reason = [("outcome", "replayed")];
+const KEPT: Reason = [("outcome", "kept")];
+const REPLACED: Reason = [("outcome", "replaced")];
+const REUSED: Reason = [("outcome", "key_reused")];
+const IN_USE: Reason = [("outcome", "key_in_use")];
 
 /// Counts submissions. Clones share the numbers.
 #[derive(Clone, Debug)]
@@ -24,6 +32,7 @@ pub(crate) struct SubmitMetrics {
     flush_tasks: Histogram,
     flush_durations: Histogram,
     flush_failures: Counter,
+    keyed: Family<Reason, Counter>,
 }
 
 impl Default for SubmitMetrics {
@@ -35,6 +44,7 @@ impl Default for SubmitMetrics {
             flush_tasks: Histogram::new(SIZES),
             flush_durations: Histogram::new(LATENCIES),
             flush_failures: Counter::default(),
+            keyed: Family::default(),
         }
     }
 }
@@ -65,6 +75,14 @@ impl SubmitMetrics {
             "Statements that failed or were not answered",
             self.flush_failures.clone(),
         );
+        for outcome in [STORED, REPLAYED, KEPT, REPLACED, REUSED, IN_USE] {
+            drop(self.keyed.get_or_create(&outcome));
+        }
+        registry.register(
+            "api_keyed_submits",
+            "Tasks submitted with a key, by what became of them; refused requests",
+            self.keyed.clone(),
+        );
     }
 
     /// A submission was stored.
@@ -72,6 +90,30 @@ impl SubmitMetrics {
         self.tasks.inc_by(tasks as u64);
         self.flush_tasks.observe(tasks as f64);
         self.flush_durations.observe(took.as_secs_f64());
+    }
+
+    /// Tasks submitted with a key were answered.
+    pub(crate) fn keyed(&self, tasks: &[Answered]) {
+        for task in tasks {
+            let outcome = match task.how {
+                How::Stored => STORED,
+                How::Replayed => REPLAYED,
+                How::Kept => KEPT,
+                How::Replaced => REPLACED,
+            };
+            self.keyed.get_or_create(&outcome).inc();
+        }
+        self.tasks.inc_by(tasks.iter().filter(|task| task.how == How::Stored).count() as u64);
+    }
+
+    /// A request came with an idempotency key that another request has used.
+    pub(crate) fn key_reused(&self) {
+        self.keyed.get_or_create(&REUSED).inc();
+    }
+
+    /// A request was refused because its key is held for too long.
+    pub(crate) fn key_in_use(&self) {
+        self.keyed.get_or_create(&IN_USE).inc();
     }
 
     /// A try to store a submission failed.

@@ -7,18 +7,27 @@ use axum::{
     response::Response,
 };
 use chrono::{DateTime, Utc};
-use queue::{Status, TaskId};
+use queue::{
+    NewTask, Status, TaskId,
+    keyed::{Answered, How, Unique},
+};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 
-use super::{reply, submit::store, task::StatusName};
+use super::{
+    reply,
+    submit::{DispositionName, UniqueModeName, keyed_status, mark_replayed, store},
+    task::StatusName,
+};
 use crate::{
-    batch,
+    batch::{self, Batch},
     body::Format,
+    idempotency::{self, Route},
     problem::{Kind, Problem},
     query::Query,
     state::AppState,
+    submitter::Accepted,
 };
 
 /// A task of a batch.
@@ -48,6 +57,13 @@ pub(crate) struct BatchItem {
     /// Longest run of one attempt, up to 7 days; written as `delay`.
     #[schema(required = false, example = "1h")]
     timeout: String,
+    /// Names the task among those of its queue and kind, also within the batch: while a task with this key is open, it is the answer, and nothing is
+    /// stored.
+    #[schema(required = false, min_length = 1, max_length = 255)]
+    unique_key: String,
+    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
+    #[schema(required = false)]
+    unique_mode: UniqueModeName,
 }
 
 /// A batch that is stored.
@@ -63,20 +79,25 @@ pub(crate) struct SubmittedItem {
     /// Its id.
     #[schema(value_type = uuid::Uuid)]
     id: TaskId,
-    /// `queued` or `scheduled`.
+    /// `queued` or `scheduled`. Of an older task that stands for it: where that one stands now.
     #[schema(value_type = StatusName)]
     status: Status,
+    /// What became of it; only in answers to requests with an `Idempotency-Key` or a `unique_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = DispositionName, required = false)]
+    disposition: Option<How>,
 }
 
 /// Submit up to 10,000 tasks
 ///
 /// A JSON array of items, or one item a line (`application/x-ndjson`, `application/jsonl`). All are stored, or none.
-/// Options are per item; the query takes none.
+/// Options are per item; the query takes none. An `Idempotency-Key` names the whole request.
 #[utoipa::path(
     post,
     path = "/tasks/batch",
     tag = "tasks",
     operation_id = "submitBatch",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request, as in `POST /tasks`: the same batch with the same key is stored once")),
     request_body(
         description = "The tasks",
         content(
@@ -84,7 +105,15 @@ pub(crate) struct SubmittedItem {
             (BatchItem = "application/x-ndjson"),
         ),
     ),
-    responses((status = 201, description = "Stored, all of them", body = SubmittedBatch))
+    responses(
+        (
+            status = 200,
+            description = "Nothing was stored: for each item there is a task that stands for it, by the `Idempotency-Key` or its `unique_key`",
+            body = SubmittedBatch,
+            headers(("Idempotency-Replayed" = Option<String>, description = "`true`: this request was stored before")),
+        ),
+        (status = 201, description = "Stored, all of them, but for items for which another task stands by their `unique_key`", body = SubmittedBatch),
+    )
 )]
 pub(crate) async fn submit_batch(
     State(state): State<AppState>,
@@ -95,6 +124,7 @@ pub(crate) async fn submit_batch(
     let format = Format::of(&headers)
         .ok_or_else(|| Problem::new(Kind::UnsupportedMediaType, "send `application/json` or `application/x-ndjson`"))?;
     Query::parse(query.as_deref(), &[])?;
+    let key = idempotency::key(&headers)?;
     let received = state.bodies.receive(body, state.args.http.batch_body_limit.bytes()).await?;
     let shared = state.clone();
     // Megabytes of JSON would hold up other requests.
@@ -102,8 +132,27 @@ pub(crate) async fn submit_batch(
         batch::parse(received.bytes(), format, &shared.args.task, shared.strict.get().as_deref(), Utc::now())
     })
     .await;
-    let tasks = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;
+    let Batch { tasks, unique } = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;
+    if key.is_some() || !unique.is_empty() {
+        return Box::pin(submit_keyed(&state, key, tasks, unique)).await;
+    }
     let accepted = store(&state, tasks).await?;
-    let tasks = accepted.iter().map(|task| SubmittedItem { id: task.id, status: task.status }).collect();
+    let item = |task: &Accepted| SubmittedItem { id: task.id, status: task.status, disposition: None };
+    let tasks = accepted.iter().map(item).collect();
     Ok(reply::json(StatusCode::CREATED, &SubmittedBatch { tasks }))
+}
+
+/// As [`submit_batch`], with keys.
+async fn submit_keyed(
+    state: &AppState,
+    key: Option<String>,
+    tasks: Vec<NewTask>,
+    unique: Vec<(usize, Unique)>,
+) -> Result<Response, Problem> {
+    let answered = state.keyed.submit(Route::Batch, key, tasks, unique).await?;
+    let item = |task: &Answered| SubmittedItem { id: task.id, status: task.status, disposition: Some(task.how) };
+    let tasks = answered.iter().map(item).collect();
+    let mut response = reply::json(keyed_status(&answered), &SubmittedBatch { tasks });
+    mark_replayed(&mut response, &answered);
+    Ok(response)
 }

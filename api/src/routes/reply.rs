@@ -39,6 +39,15 @@ impl From<Unavailable> for Problem {
     }
 }
 
+impl From<Unavailable> for SubmitError {
+    fn from(error: Unavailable) -> Self {
+        match error {
+            Unavailable::Away => Self::NotStored,
+            Unavailable::Unknown => Self::Unknown,
+        }
+    }
+}
+
 impl From<SubmitError> for Problem {
     fn from(error: SubmitError) -> Self {
         let kind = match error {

@@ -38,7 +38,8 @@ pub(crate) struct Requeued {
 
 /// Queue a failed or cancelled task again
 ///
-/// Its outcome is removed, and it has all its attempts again.
+/// Its outcome is removed, and it has all its attempts again. One that was submitted with a unique key needs it back: refused while another
+/// open task holds it.
 #[utoipa::path(
     post,
     path = "/tasks/{id}/retry",
@@ -70,6 +71,11 @@ pub(crate) async fn retry_task(
         Retried::Queued(_) => Ok(reply::json(StatusCode::OK, &Requeued { id, status: Status::Queued })),
         Retried::Done => Err(Problem::new(Kind::TaskNotRetryable, "the task is done")),
         Retried::Open => Err(Problem::new(Kind::TaskNotRetryable, "the task has not ended")),
+        Retried::KeyHeld(holder) => Err(Problem::new(
+            Kind::UniqueKeyHeld,
+            format!("task {holder} holds the unique key of this one, and has not ended"),
+        )
+        .with("held_by", holder.to_string())),
         Retried::NotFound => Err(unknown(id)),
     }
 }

@@ -4,10 +4,14 @@ use axum::{
     body::Body,
     extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use chrono::{DateTime, Utc};
-use queue::{Json, NewTask, Status, TaskId, json::BadJson};
+use queue::{
+    Json, NewTask, Status, TaskId,
+    json::BadJson,
+    keyed::{Answered, How, Unique},
+};
 use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -16,6 +20,7 @@ use super::{reply, task::StatusName};
 use crate::{
     batch::malformed,
     body::Format,
+    idempotency::{self, Route},
     options::Given,
     problem::{Kind, Problem},
     state::AppState,
@@ -47,6 +52,36 @@ pub(crate) struct SubmitParams {
     /// Longest run of one attempt, up to 7 days; written as `delay`. The default is the server's.
     #[param(required = false, example = "1h")]
     timeout: String,
+    /// Names the task among those of its queue and kind: while a task with this key is open, it is the answer, and nothing is stored.
+    #[param(required = false, min_length = 1, max_length = 255)]
+    unique_key: String,
+    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
+    #[param(required = false, inline)]
+    unique_mode: UniqueModeName,
+}
+
+/// What becomes of the open task that holds a unique key.
+#[derive(ToSchema)]
+#[schema(as = UniqueMode, rename_all = "lowercase", default = "keep")]
+#[expect(dead_code, reason = "describes what `options::unique` reads")]
+pub(crate) enum UniqueModeName {
+    Keep,
+    Replace,
+}
+
+/// What became of a task that was submitted with a key.
+#[derive(ToSchema)]
+#[schema(as = Disposition, rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes `queue::keyed::How`, which serializes by itself")]
+pub(crate) enum DispositionName {
+    /// Stored now.
+    Stored,
+    /// The request had been stored before: this is its task.
+    Replayed,
+    /// Not stored: this open task holds the unique key.
+    Kept,
+    /// Not stored: this open task holds the unique key, and got the payload and the start.
+    Replaced,
 }
 
 /// A task that is stored.
@@ -55,7 +90,7 @@ pub(crate) struct Submitted {
     /// Its id: a name, not a secret.
     #[schema(value_type = uuid::Uuid)]
     id: TaskId,
-    /// `queued`, or `scheduled` when it was given a delay or a time.
+    /// `queued`, or `scheduled` when it was given a delay or a time. Of an older task that stands for it: where that one stands now.
     #[schema(value_type = StatusName)]
     status: Status,
     /// Where it waits.
@@ -68,20 +103,36 @@ pub(crate) struct Submitted {
     max_attempts: i16,
     /// Longest run of one attempt, in milliseconds.
     timeout_ms: u64,
+    /// What became of it; only if it came with an `Idempotency-Key` or a `unique_key`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = DispositionName, required = false)]
+    disposition: Option<How>,
 }
 
 /// Submit a task
 ///
 /// The body is the payload: any JSON value, stored as sent. Answered after the commit. A client that gets no answer, or
-/// `outcome-unknown`, cannot know whether the task is stored.
+/// `outcome-unknown`, cannot know whether the task is stored: with an `Idempotency-Key` it sends the same request again, and gets the task that is
+/// stored, if one is.
 #[utoipa::path(
     post,
     path = "/tasks",
     tag = "tasks",
     operation_id = "submitTask",
-    params(SubmitParams),
+    params(
+        SubmitParams,
+        ("Idempotency-Key" = Option<String>, Header, description = "Names this request, in quotes: 1 to 255 printable ASCII characters. The same request with the same key is stored once, within 24 hours", example = json!("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"")),
+    ),
     request_body(content = serde_json::Value, content_type = "application/json", description = "The payload", example = json!({"input": "hello"})),
     responses((
+        status = 200,
+        description = "Not stored: the task that stands for it, by its `Idempotency-Key` or its `unique_key`. `status` says where that one stands now",
+        body = Submitted,
+        headers(
+            ("Location" = String, description = "`/tasks/{id}`"),
+            ("Idempotency-Replayed" = Option<String>, description = "`true`: this request was stored before"),
+        ),
+    ), (
         status = 201,
         description = "Stored",
         body = Submitted,
@@ -98,7 +149,9 @@ pub(crate) async fn submit(
     if Format::of(&headers) != Some(Format::Json) {
         return Err(Problem::new(Kind::UnsupportedMediaType, "send JSON with `content-type: application/json`"));
     }
-    let options = Given::from_query(query.as_deref())?.check(&state.args.task, Utc::now())?;
+    let mut given = Given::from_query(query.as_deref())?;
+    let (key, unique) = (idempotency::key(&headers)?, given.unique.take());
+    let options = given.check(&state.args.task, Utc::now())?;
     state.strict.check(&options.lane)?;
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
     let payload = Json::parse(received.bytes()).map_err(bad_payload)?;
@@ -112,16 +165,59 @@ pub(crate) async fn submit(
         priority: options.priority,
         max_attempts: options.max_attempts,
         timeout_ms: u64::try_from(options.timeout.as_millis()).unwrap_or(u64::MAX),
+        disposition: None,
     };
+    if key.is_some() || unique.is_some() {
+        // In a box: what other submits do not use makes them no larger.
+        return Box::pin(submit_keyed(&state, key, NewTask { options, payload }, unique, submitted)).await;
+    }
     let accepted = store(&state, vec![NewTask { options, payload }]).await?;
     let Some(Accepted { id, status }) = accepted.first().copied() else {
         return Err(Problem::new(Kind::Internal, Kind::Internal.meaning()));
     };
     (submitted.id, submitted.status) = (id, status);
-    let mut response = reply::json(StatusCode::CREATED, &submitted);
-    let location = HeaderValue::from_str(&format!("/tasks/{id}")).expect("a UUID in a path is a header value");
+    Ok(answer(StatusCode::CREATED, &submitted))
+}
+
+/// Stores a task that carries a key, or finds the one that stands for it.
+async fn submit_keyed(
+    state: &AppState,
+    key: Option<String>,
+    task: NewTask,
+    unique: Option<Unique>,
+    mut submitted: Submitted,
+) -> Result<Response, Problem> {
+    let unique = unique.map(|unique| (0, unique)).into_iter().collect();
+    let tasks = state.keyed.submit(Route::Task, key, vec![task], unique).await?;
+    let Some(task) = tasks.first() else {
+        return Err(Problem::new(Kind::Internal, Kind::Internal.meaning()));
+    };
+    (submitted.id, submitted.status, submitted.disposition) = (task.id, task.status, Some(task.how));
+    (submitted.priority, submitted.max_attempts) = (task.priority, task.max_attempts);
+    submitted.timeout_ms = task.timeout_ms.unsigned_abs().into();
+    let mut response = answer(keyed_status(&tasks), &submitted);
+    mark_replayed(&mut response, &tasks);
+    Ok(response)
+}
+
+/// 201 if anything was stored.
+pub(super) fn keyed_status(tasks: &[Answered]) -> StatusCode {
+    if tasks.iter().any(|task| task.how == How::Stored) { StatusCode::CREATED } else { StatusCode::OK }
+}
+
+/// Tells clients that they asked before.
+pub(super) fn mark_replayed(response: &mut Response, tasks: &[Answered]) {
+    if tasks.iter().any(|task| task.how == How::Replayed) {
+        response.headers_mut().insert(idempotency::REPLAYED, HeaderValue::from_static("true"));
+    }
+}
+
+fn answer(status: StatusCode, submitted: &Submitted) -> Response {
+    let mut response = reply::json(status, submitted);
+    let location =
+        HeaderValue::from_str(&format!("/tasks/{}", submitted.id)).expect("a UUID in a path is a header value");
     response.headers_mut().insert(header::LOCATION, location);
-    Ok(response.into_response())
+    response
 }
 
 /// Hands tasks to the submitter, and counts.

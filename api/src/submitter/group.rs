@@ -11,7 +11,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Accepted, SubmitError, buffer::Weighed};
 
 /// What a task takes besides its payload, roughly.
-const TASK_OVERHEAD: usize = 256;
+pub(crate) const TASK_OVERHEAD: usize = 256;
 
 /// Tasks of one request: stored together or not at all.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ use tokio::{
     time::{self, Instant},
 };
 
+pub(crate) use self::group::TASK_OVERHEAD;
 pub use self::{buffer::Fill, flusher::Flusher};
 use self::{
     buffer::{Bounds, Buffer, Refused},

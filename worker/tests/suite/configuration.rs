@@ -106,6 +106,7 @@ async fn cleanup_prints_counts_as_json() {
     assert_eq!(counts["partitions_made"], 6, "two more days of three tables: {counts}");
     assert_eq!(counts["days_dropped"], serde_json::json!([]));
     assert!(counts["default_deleted"].is_u64() && counts["progress_deleted"].is_u64(), "{counts}");
+    assert!(counts["idempotency_keys_deleted"].is_u64() && counts["unique_keys_deleted"].is_u64(), "{counts}");
     assert_eq!(queue.get(id).await.id, id);
 
     let away = run(&["cleanup"], &[("DATABASE_URL", "postgresql://app@127.0.0.1:1/app")]).await;

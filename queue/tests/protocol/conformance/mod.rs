@@ -9,6 +9,7 @@ mod explain;
 mod finish;
 mod floors;
 mod heartbeat;
+mod idempotency;
 mod inspect;
 mod list;
 mod overview;
@@ -21,6 +22,7 @@ mod retention;
 mod retry;
 mod strict;
 mod submit;
+mod unique;
 
 use crate::support::{Harness, On};
 

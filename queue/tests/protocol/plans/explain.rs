@@ -9,7 +9,17 @@ use serde_json::Value;
 use crate::support::sql;
 
 /// Tables that a hot statement must never read from end to end. The rest have a row per process, queue or running task.
-const BIG: [&str; 6] = ["records", "outcomes", "failures", "ready", "leases", "scheduled"];
+const BIG: [&str; 9] = [
+    "records",
+    "outcomes",
+    "failures",
+    "ready",
+    "leases",
+    "scheduled",
+    "unique_keys",
+    "keyed_tasks",
+    "idempotency_keys",
+];
 
 /// What one execution of a statement did.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ mod explain;
 mod explained;
 mod fill;
 mod floors;
+mod keys;
 mod pages;
 mod reads;
 mod statements;
@@ -30,7 +31,17 @@ enum Planned {
 async fn big_queue(planned: Planned) -> Harness {
     let mut queue = Harness::new(On::Machine).await;
     // Statistics come when this test says so.
-    for table in ["ready", "leases", "scheduled", "workers", "queues", "progress"] {
+    for table in [
+        "ready",
+        "leases",
+        "scheduled",
+        "workers",
+        "queues",
+        "progress",
+        "unique_keys",
+        "keyed_tasks",
+        "idempotency_keys",
+    ] {
         sql::run(&mut queue.durable, &format!("ALTER TABLE taskrow.{table} SET (autovacuum_enabled = off)")).await;
     }
     let partitions = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent::regclass::text ~ 'records$|outcomes$|failures$'";

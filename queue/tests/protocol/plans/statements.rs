@@ -7,6 +7,7 @@ use queue::{
     claim::{Floors, claim, claim_batches},
     explain,
     inspect::Filter,
+    keyed::{self, How, Request},
     progress,
     requeue::Reason,
 };
@@ -14,6 +15,7 @@ use queue::{
 use crate::support::{
     Harness,
     harness::done,
+    keys::{idempotency, replace, submit},
     sql,
     tasks::{But, default_lane, json, task},
 };
@@ -58,10 +60,26 @@ pub(super) async fn run_each(queue: &mut Harness) {
     queue.promote().await;
     queue.cancel(later).await;
     queue.rescue().await;
+    run_keyed(queue).await;
     for status in Status::ALL.into_iter().map(Some).chain([None]) {
         queue.list(&Filter { status, limit: 5, ..Filter::default() }).await;
     }
     queue.deregister(worker).await;
+}
+
+/// Submits with keys, and what follows from them. They run on the durable connection.
+async fn run_keyed(queue: &mut Harness) {
+    let request = Request::new(vec![task()], vec![], idempotency("plan", 1));
+    keyed::store(&mut queue.durable, &request, true).await.unwrap();
+    let request = Request::new(vec![task()], vec![], idempotency("plan", 1));
+    keyed::store(&mut queue.durable, &request, true).await.unwrap();
+    let (_, id) = submit(&mut queue.durable, task(), replace("plan")).await;
+    for new in [task(), task().after(Duration::from_secs(3600)), task()] {
+        assert_eq!(submit(&mut queue.durable, new, replace("plan")).await, (How::Replaced, id));
+    }
+    queue.cancel(id).await;
+    queue.retry(id).await;
+    queue.cancel(id).await;
 }
 
 /// Running a hot statement again prepares nothing new: each has one text, whatever is asked of it.

@@ -2,6 +2,7 @@
 //! committed and tried first from then on.
 
 mod json;
+mod keys;
 mod masks;
 mod model;
 mod state_machine;

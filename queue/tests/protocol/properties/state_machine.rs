@@ -41,7 +41,7 @@ fn a_history_of_the_queue_is_a_history_of_the_model() {
 }
 
 async fn live(queue: &mut Harness, steps: Vec<Step>) {
-    let tables = "records, outcomes, failures, ready, leases, scheduled, workers, progress";
+    let tables = "records, outcomes, failures, ready, leases, scheduled, workers, progress, unique_keys, keyed_tasks";
     let truncate = format!(
         "TRUNCATE {}",
         tables.split(", ").map(|table| format!("taskrow.{table}")).collect::<Vec<_>>().join(", ")

@@ -4,6 +4,8 @@ mod by_hand;
 mod drain;
 mod fence;
 mod identity;
+mod keys;
+mod replace;
 mod rescue;
 mod retention;
 mod storm;

@@ -30,9 +30,11 @@ pub(crate) async fn age(connection: &mut AsyncPgConnection, days: u32) {
         ("leases", "batch", &["claimed_at"]),
         ("scheduled", "batch", &["run_at"]),
         ("progress", "task_id", &["updated_at"]),
+        ("unique_keys", "task_id", &[]),
+        ("keyed_tasks", "task_id", &[]),
     ] {
-        let times: Vec<_> = times.iter().map(|time| format!("{time} = {time} - interval '{days} days'")).collect();
-        statements += &format!("UPDATE taskrow.{table} SET {id} = pg_temp.older({id}), {};", times.join(", "));
+        let times: String = times.iter().map(|time| format!(", {time} = {time} - interval '{days} days'")).collect();
+        statements += &format!("UPDATE taskrow.{table} SET {id} = pg_temp.older({id}){times};");
     }
     sql::run(connection, &statements).await;
 }

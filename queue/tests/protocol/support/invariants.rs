@@ -47,6 +47,14 @@ const INVARIANTS: &[(&str, &str)] = &[
          WHERE (r.queue, r.kind, -r.priority, r.max_attempts, r.timeout_ms)
                IS DISTINCT FROM (b.queue, b.kind, b.rank, b.max_attempts, b.timeout_ms)",
     ),
+    (
+        "an open task that was given a unique key holds it, so no other open task has the same one",
+        "SELECT k.task_id || ': key ' || k.key || ' is held by ' || coalesce(u.task_id::text, 'nobody')
+         FROM taskrow.keyed_tasks k JOIN taskrow.records r ON r.id = k.task_id
+         LEFT JOIN taskrow.outcomes o ON o.task_id = k.task_id
+         LEFT JOIN taskrow.unique_keys u ON u.queue = r.queue AND u.kind = r.kind AND u.key = k.key
+         WHERE o.task_id IS NULL AND u.task_id IS DISTINCT FROM k.task_id",
+    ),
 ];
 
 /// Panics with what does not hold.

@@ -4,6 +4,7 @@ pub(crate) mod aging;
 pub(crate) mod gate;
 pub(crate) mod harness;
 pub(crate) mod invariants;
+pub(crate) mod keys;
 pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod sql;
