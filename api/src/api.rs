@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::{
     config::ApiArgs, health, metrics::refresh_while_scraped, reads::Reader, router::router, serve::serve,
-    state::AppState, submitter::Flusher,
+    state::AppState, submitter::Flusher, waits::Looker,
 };
 
 /// What stopping may take after the last connection ended, at least: storing what clients that hung up had submitted.
@@ -57,7 +57,7 @@ impl Api {
 
     /// Serves until `stop`, then stops in order:
     ///
-    /// 1. `/ready` turns 503, everything is served on for the drain delay
+    /// 1. `/ready` turns 503, those who wait for a task are answered, everything is served on for the drain delay
     /// 2. the port closes, running requests end within the drain budget
     /// 3. what is left in the submit buffer is stored
     ///
@@ -76,6 +76,7 @@ impl Api {
         }
 
         state.readiness.stop();
+        state.waits.close();
         info!(delay = %drain.drain_delay, "not ready any more; serving on until load balancers have noticed");
         time::sleep(*drain.drain_delay).await;
 
@@ -126,6 +127,9 @@ impl Parts {
             let reader = Reader::new(&state.reads, &state.database, suspicion, metrics);
             watched.push(loops.spawn(reader.run(stop_loops.clone())));
         }
+        let (suspicion, metrics) = (state.suspicion.clone(), state.metrics.wait.clone());
+        let looker = Looker::new(&state.waits, &state.database, suspicion, metrics);
+        watched.push(loops.spawn(looker.run(stop_loops.clone())));
         watched.push(loops.spawn(state.notifier.clone().run(state.database.clone(), stop_loops.clone())));
         watched.push(loops.spawn(state.publisher.clone().run(stop_loops.clone())));
         watched.push(loops.spawn(state.dispatch.clone().watch(state.readiness.clone(), stop_loops.clone())));

@@ -123,6 +123,7 @@ fn task(
         max_attempts: item.max_attempts,
         timeout: item.timeout.map(|span| span.0),
         unique: None,
+        wait: None,
     };
     let options = given.check(defaults, now).and_then(|options| match strict {
         Some(strict) => strict::check(strict, &options.lane).map(|()| options).map_err(BadOption::from),

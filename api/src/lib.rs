@@ -14,7 +14,7 @@
 //! - [`problem`]: every error a client can see, as RFC 9457
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
 //! - `idempotency`, `keyed`: submits that carry a key
-//! - [`submitter`]: group commit; `reads`: group reads; `store`: everything else that is asked of Postgres
+//! - [`submitter`]: group commit; `reads`: group reads; `waits`: clients that wait; `store`: everything else that is asked of Postgres
 //! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
 //! - [`load_test`]: a client that puts load on a running API
@@ -44,5 +44,6 @@ mod state;
 mod store;
 mod strict;
 pub mod submitter;
+mod waits;
 
 pub use crate::{api::Api, config::ApiArgs, router::router, state::AppState};

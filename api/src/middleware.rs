@@ -18,6 +18,10 @@ use crate::{
     state::AppState,
 };
 
+/// Marks an answer that waited for something else than this process: how long it took says nothing about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Untimed;
+
 /// Longest path with query, in bytes.
 const URI_LIMIT: usize = 8 * 1024;
 
@@ -37,7 +41,8 @@ pub(crate) async fn around(State(state): State<AppState>, request: Request, next
     }
     // Paths that match no route share one label: they are up to the client.
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    state.metrics.http.answered(method_label(&method), route, response.status().as_u16(), started.elapsed());
+    let took = response.extensions().get::<Untimed>().is_none().then(|| started.elapsed());
+    state.metrics.http.answered(method_label(&method), route, response.status().as_u16(), took);
     response
 }
 

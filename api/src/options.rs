@@ -14,9 +14,9 @@ use crate::{
     query::{Query, invalid},
 };
 
-/// The names of the options.
+/// The names of the options of POST /tasks; an item of a batch has no `wait`.
 pub(crate) const NAMES: &[&str] =
-    &["queue", "kind", "priority", "delay", "run_at", "max_attempts", "timeout", "unique_key", "unique_mode"];
+    &["queue", "kind", "priority", "delay", "run_at", "max_attempts", "timeout", "unique_key", "unique_mode", "wait"];
 
 /// Queue of a task that names none.
 pub(crate) const DEFAULT_QUEUE: &str = "default";
@@ -34,6 +34,8 @@ pub(crate) struct Given {
     pub(crate) max_attempts: Option<i64>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) unique: Option<Unique>,
+    /// How long the client wants to wait for the outcome; no option of the task.
+    pub(crate) wait: Option<Duration>,
 }
 
 /// Which option is bad, and why.
@@ -63,6 +65,7 @@ impl Given {
             max_attempts: query.read("max_attempts", integer)?,
             timeout: query.read("timeout", duration)?,
             unique,
+            wait: query.read("wait", duration)?,
         })
     }
 
@@ -221,6 +224,7 @@ mod tests {
             ("unique_key=a%00b", "unique_key"),
             ("unique_mode=keep", "unique_mode"),
             ("unique_key=a&unique_mode=both", "unique_mode"),
+            ("wait=soon", "wait"),
         ] {
             assert!(options(query).unwrap_err().contains(option), "{query}");
         }

@@ -25,6 +25,7 @@ fn documented() -> OpenApiRouter<AppState> {
         .routes(routes!(routes::batch::submit_batch))
         .routes(routes!(routes::task::get_task, routes::cancel::delete_task))
         .routes(routes!(routes::explain::explain_task))
+        .routes(routes!(routes::events::task_events))
         .routes(routes!(routes::cancel::cancel_task))
         .routes(routes!(routes::retry::retry_task))
         .routes(routes!(routes::queues::list_queues))

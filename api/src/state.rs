@@ -11,12 +11,13 @@ use crate::{
     config::ApiArgs,
     health::{POSTGRES, SCHEMA, Suspicion},
     keyed::Keyed,
-    metrics::{Metrics, SubmitMetrics},
+    metrics::Metrics,
     overview::OverviewCache,
     reads::Reads,
     store::Store,
     strict::StrictQueues,
     submitter::Submitter,
+    waits::Waits,
 };
 
 /// The parts of one API, wired; nothing runs yet (see [`crate::Api::run`]). Clones share them: each request makes some.
@@ -34,6 +35,7 @@ pub struct Parts {
     pub(crate) submitter: Submitter,
     pub(crate) keyed: Keyed,
     pub(crate) reads: Reads,
+    pub(crate) waits: Waits,
     pub(crate) store: Store,
     pub(crate) strict: StrictQueues,
     pub(crate) overview: OverviewCache,
@@ -53,10 +55,10 @@ impl AppState {
         let notifier = Notifier::default();
         let submitter = Submitter::new(&args.submit, *args.http.request_timeout);
         let reads = Reads::new(*args.http.request_timeout);
+        let waits = Waits::new(args.wait.waiters);
         let store = Store::new(&database, &args.read, tasks, suspicion.clone());
         let overview = OverviewCache::new(store.clone());
-        let metrics =
-            Metrics::new(&submitter, SubmitMetrics::default(), &reads, &store, &readiness, &overview, &dispatch);
+        let metrics = Metrics::new(&submitter, &reads, &waits, &store, &readiness, &overview, &dispatch);
         let publisher = dispatch.publisher(notifier.clone());
         let parts = Parts {
             keyed: Keyed::new(&args, &store, &publisher, &notifier, &metrics.submit),
@@ -65,6 +67,7 @@ impl AppState {
             database,
             submitter,
             reads,
+            waits,
             store,
             strict: StrictQueues::default(),
             overview,

@@ -12,7 +12,8 @@
 //! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
 //! - [`promote`](mod@promote): what is scheduled and due becomes ready
 //! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
-//! - [`inspect`]: tasks by id, pages of tasks; [`explain`](mod@explain): why a task is where it is; [`overview`]: queues; [`progress`]
+//! - [`inspect`]: tasks by id, pages of tasks; [`watch`]: tasks by id again and again; [`explain`](mod@explain): why a task is where it is;
+//!   [`overview`]: queues; [`progress`]
 //! - [`strict`]: queues that accept some kinds only
 //! - [`retention`]: drop old days
 //!
@@ -43,6 +44,7 @@ pub mod strict;
 pub mod submit;
 pub mod task;
 pub mod wakeup;
+pub mod watch;
 pub mod worker_names;
 pub mod workers;
 

@@ -12,6 +12,7 @@
 //! | `API_DRAIN_BUDGET` | `20s` | [`DrainArgs`] |
 //! | `API_READERS` | `2` | [`ReadArgs`] |
 //! | `API_DATABASE_CONNECTIONS` | `8` | [`ReadArgs`] |
+//! | `API_WAITERS` | `1000` | [`WaitArgs`] |
 //! | `API_FLUSHERS` | `2` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_TASKS` | `20000` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_BYTES` | `64MiB` | [`SubmitArgs`] |
@@ -25,11 +26,14 @@ mod read;
 mod size;
 mod submit;
 mod task;
+mod wait;
 
 use clap::Args;
 use service::exit::Failure;
 
-pub use self::{drain::DrainArgs, http::HttpArgs, read::ReadArgs, size::Size, submit::SubmitArgs, task::TaskArgs};
+pub use self::{
+    drain::DrainArgs, http::HttpArgs, read::ReadArgs, size::Size, submit::SubmitArgs, task::TaskArgs, wait::WaitArgs,
+};
 use crate::batch::BATCH_LIMIT;
 
 /// Everything that is configured about the API.
@@ -44,6 +48,9 @@ pub struct ApiArgs {
     /// Reading, and changing single tasks.
     #[command(flatten)]
     pub read: ReadArgs,
+    /// Waiting for tasks.
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// Group commit.
     #[command(flatten)]
     pub submit: SubmitArgs,

@@ -19,7 +19,7 @@ pub struct ReadArgs {
     #[arg(id = "api-readers", long, value_name = "N", env = "API_READERS", default_value_t = READERS)]
     pub readers: usize,
     /// Most connections for lists and for cancel, retry and pause. More serve more slow lists at once and cost Postgres
-    /// memory. (Readers, flushers, the notifier and the health check have their own: API_READERS + API_FLUSHERS + 2.)
+    /// memory. (Readers, flushers, the notifier, the health check and those who wait have their own: API_READERS + API_FLUSHERS + 3.)
     #[arg(id = "api-database-connections", long, value_name = "N", env = "API_DATABASE_CONNECTIONS", default_value_t = DATABASE_CONNECTIONS)]
     pub database_connections: u32,
 }

@@ -54,9 +54,11 @@ impl HttpMetrics {
         registry.register("api_http_connections", "Connections open", self.connections.clone());
     }
 
-    /// A request was answered. `route` is the route's pattern, so there are few.
-    pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Duration) {
+    /// A request was answered, and how long that took, unless it waited. `route` is the route's pattern, so there are few.
+    pub(crate) fn answered(&self, method: &'static str, route: &str, status: u16, took: Option<Duration>) {
         self.requests.get_or_create(&Answered { method, route: route.to_owned(), status }).inc();
-        self.durations.get_or_create(&Route { method, route: route.to_owned() }).observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.durations.get_or_create(&Route { method, route: route.to_owned() }).observe(took.as_secs_f64());
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | `taskrow_ready` | gauge | | 1 while `/ready` answers 200 |
 //! | `taskrow_api_http_requests_total` | counter | method, route, status | requests answered |
-//! | `taskrow_api_http_request_duration_seconds` | histogram | method, route | from the head of a request to the head of its answer |
+//! | `taskrow_api_http_request_duration_seconds` | histogram | method, route | from the head of a request to the head of its answer; without those that waited for a task |
 //! | `taskrow_api_http_connections` | gauge | | connections open |
 //! | `taskrow_api_submitted_tasks_total` | counter | | tasks stored |
 //! | `taskrow_api_submit_refused_total` | counter | reason | submitting requests that were not acknowledged |
@@ -19,6 +19,12 @@
 //! | `taskrow_api_read_tasks` | histogram | | tasks asked for by one statement |
 //! | `taskrow_api_read_duration_seconds` | histogram | | how long it took to read them |
 //! | `taskrow_api_read_failures_total` | counter | | statements that failed or were not answered |
+//! | `taskrow_api_waiters` | gauge | | requests that wait for a task, event streams included |
+//! | `taskrow_api_waiters_capacity` | gauge | | most that may wait |
+//! | `taskrow_api_waits_refused_total` | counter | | requests answered without waiting, for too many waited |
+//! | `taskrow_api_look_tasks` | histogram | | tasks looked at by one statement for those who wait |
+//! | `taskrow_api_look_duration_seconds` | histogram | | how long that took |
+//! | `taskrow_api_look_failures_total` | counter | | statements that failed or were not answered |
 //! | `taskrow_api_database_connections` | gauge | state | pooled connections, `busy` and `idle` |
 //! | `taskrow_api_redis_published_batches_total` | counter | | batches told through Redis (Redis mode only) |
 //! | `taskrow_api_redis_unpublished_batches_total` | counter | | batches told by a wakeup instead (Redis mode only) |
@@ -37,6 +43,7 @@ mod live;
 mod queues;
 mod read;
 mod submit;
+mod wait;
 
 use std::{fmt, sync::Arc};
 
@@ -49,8 +56,9 @@ pub(crate) use self::{
     queues::{Scrapes, refresh_while_scraped},
     read::ReadMetrics,
     submit::SubmitMetrics,
+    wait::WaitMetrics,
 };
-use crate::{overview::OverviewCache, reads::Reads, store::Store, submitter::Submitter};
+use crate::{overview::OverviewCache, reads::Reads, store::Store, submitter::Submitter, waits::Waits};
 
 /// All metrics of one API.
 #[derive(Clone)]
@@ -59,14 +67,15 @@ pub(crate) struct Metrics {
     pub(crate) http: HttpMetrics,
     pub(crate) submit: SubmitMetrics,
     pub(crate) read: ReadMetrics,
+    pub(crate) wait: WaitMetrics,
     pub(crate) scrapes: Scrapes,
 }
 
 impl Metrics {
     pub(crate) fn new(
         submitter: &Submitter,
-        submit: SubmitMetrics,
         reads: &Reads,
+        waits: &Waits,
         store: &Store,
         readiness: &Readiness,
         overview: &OverviewCache,
@@ -75,15 +84,18 @@ impl Metrics {
         let mut registry = Registry::with_prefix("taskrow");
         let http = HttpMetrics::default();
         http.register(&mut registry);
+        let submit = SubmitMetrics::default();
         submit.register(&mut registry);
         let read = ReadMetrics::default();
         read.register(&mut registry);
+        let wait = WaitMetrics::default();
+        wait.register(&mut registry);
         if let Some(metrics) = dispatch.metrics() {
             metrics.register_publisher("api_", &mut registry);
         }
-        registry.register_collector(Box::new(live::Live::new(submitter, reads, store, readiness)));
+        registry.register_collector(Box::new(live::Live::new(submitter, reads, waits, store, readiness)));
         registry.register_collector(Box::new(queues::Queues::new(overview)));
-        Self { registry: Arc::new(registry), http, submit, read, scrapes: Scrapes::default() }
+        Self { registry: Arc::new(registry), http, submit, read, wait, scrapes: Scrapes::default() }
     }
 
     /// What the `/metrics` route calls.

@@ -16,7 +16,10 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{reply, task::StatusName};
+use super::{
+    reply,
+    task::{StatusName, WaitParams, say_waited, show},
+};
 use crate::{
     batch::malformed,
     body::Format,
@@ -25,6 +28,7 @@ use crate::{
     problem::{Kind, Problem},
     state::AppState,
     submitter::{Accepted, SubmitError},
+    waits::{Wait, Waited, final_in_time},
 };
 
 #[derive(IntoParams)]
@@ -114,6 +118,10 @@ pub(crate) struct Submitted {
 /// The body is the payload: any JSON value, stored as sent. Answered after the commit. A client that gets no answer, or
 /// `outcome-unknown`, cannot know whether the task is stored: with an `Idempotency-Key` it sends the same request again, and gets the task that is
 /// stored, if one is.
+///
+/// With `Prefer: wait=10` or `?wait=10`, it is answered when the task has ended, or after 10 seconds, at most a minute. The body is the task as
+/// `GET /tasks/{id}` shows it if it has ended (`status` is `done`, `failed` or `cancelled`), and otherwise the usual one (`queued` or
+/// `scheduled`): then ask for it at `Location`. From the commit on no trouble turns the answer into an error.
 #[utoipa::path(
     post,
     path = "/tasks",
@@ -122,6 +130,8 @@ pub(crate) struct Submitted {
     params(
         SubmitParams,
         ("Idempotency-Key" = Option<String>, Header, description = "Names this request, in quotes: 1 to 255 printable ASCII characters. The same request with the same key is stored once, within 24 hours", example = json!("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"")),
+        WaitParams,
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 60, for the task to end (RFC 7240)"),
     ),
     request_body(content = serde_json::Value, content_type = "application/json", description = "The payload", example = json!({"input": "hello"})),
     responses((
@@ -136,7 +146,10 @@ pub(crate) struct Submitted {
         status = 201,
         description = "Stored",
         body = Submitted,
-        headers(("Location" = String, description = "`/tasks/{id}`")),
+        headers(
+            ("Location" = String, description = "`/tasks/{id}`"),
+            ("Preference-Applied" = Option<String>, description = "`wait=N`: it was waited, up to so many seconds"),
+        ),
         example = json!({"id": "019ab7a0-5f3c-7c41-b5ce-2f0f8d1c6a40", "status": "queued", "queue": "default", "kind": "echo", "priority": 0, "max_attempts": 20, "timeout_ms": 3600000})
     ))
 )]
@@ -150,6 +163,7 @@ pub(crate) async fn submit(
         return Err(Problem::new(Kind::UnsupportedMediaType, "send JSON with `content-type: application/json`"));
     }
     let mut given = Given::from_query(query.as_deref())?;
+    let wait = Wait::asked(&headers, given.wait);
     let (key, unique) = (idempotency::key(&headers)?, given.unique.take());
     let options = given.check(&state.args.task, Utc::now())?;
     state.strict.check(&options.lane)?;
@@ -167,16 +181,28 @@ pub(crate) async fn submit(
         timeout_ms: u64::try_from(options.timeout.as_millis()).unwrap_or(u64::MAX),
         disposition: None,
     };
-    if key.is_some() || unique.is_some() {
-        // In a box: what other submits do not use makes them no larger.
-        return Box::pin(submit_keyed(&state, key, NewTask { options, payload }, unique, submitted)).await;
-    }
-    let accepted = store(&state, vec![NewTask { options, payload }]).await?;
-    let Some(Accepted { id, status }) = accepted.first().copied() else {
-        return Err(Problem::new(Kind::Internal, Kind::Internal.meaning()));
+    let task = NewTask { options, payload };
+    // In boxes: what other submits do not use makes them no larger.
+    let keyed = if key.is_some() || unique.is_some() {
+        Box::pin(submit_keyed(&state, key, task, unique, &mut submitted)).await?
+    } else {
+        let accepted = store(&state, vec![task]).await?;
+        let Some(Accepted { id, status }) = accepted.first().copied() else {
+            return Err(Problem::new(Kind::Internal, Kind::Internal.meaning()));
+        };
+        (submitted.id, submitted.status) = (id, status);
+        Vec::new()
     };
-    (submitted.id, submitted.status) = (id, status);
-    Ok(answer(StatusCode::CREATED, &submitted))
+    let status = if keyed.is_empty() { StatusCode::CREATED } else { keyed_status(&keyed) };
+    let mut response = match wait {
+        None => reply::json(status, &submitted),
+        Some(wait) => Box::pin(answer_later(&state, &submitted, status, wait)).await,
+    };
+    mark_replayed(&mut response, &keyed);
+    let location =
+        HeaderValue::from_str(&format!("/tasks/{}", submitted.id)).expect("a UUID in a path is a header value");
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 /// Stores a task that carries a key, or finds the one that stands for it.
@@ -185,8 +211,8 @@ async fn submit_keyed(
     key: Option<String>,
     task: NewTask,
     unique: Option<Unique>,
-    mut submitted: Submitted,
-) -> Result<Response, Problem> {
+    submitted: &mut Submitted,
+) -> Result<Vec<Answered>, Problem> {
     let unique = unique.map(|unique| (0, unique)).into_iter().collect();
     let tasks = state.keyed.submit(Route::Task, key, vec![task], unique).await?;
     let Some(task) = tasks.first() else {
@@ -195,9 +221,7 @@ async fn submit_keyed(
     (submitted.id, submitted.status, submitted.disposition) = (task.id, task.status, Some(task.how));
     (submitted.priority, submitted.max_attempts) = (task.priority, task.max_attempts);
     submitted.timeout_ms = task.timeout_ms.unsigned_abs().into();
-    let mut response = answer(keyed_status(&tasks), &submitted);
-    mark_replayed(&mut response, &tasks);
-    Ok(response)
+    Ok(tasks)
 }
 
 /// 201 if anything was stored.
@@ -212,11 +236,14 @@ pub(super) fn mark_replayed(response: &mut Response, tasks: &[Answered]) {
     }
 }
 
-fn answer(status: StatusCode, submitted: &Submitted) -> Response {
-    let mut response = reply::json(status, submitted);
-    let location =
-        HeaderValue::from_str(&format!("/tasks/{}", submitted.id)).expect("a UUID in a path is a header value");
-    response.headers_mut().insert(header::LOCATION, location);
+/// The answer to a client that waits: the task if it ends in time.
+async fn answer_later(state: &AppState, submitted: &Submitted, status: StatusCode, wait: Wait) -> Response {
+    let Waited { task, as_wished } = final_in_time(&state.reads, &state.waits, submitted.id, wait).await;
+    let mut response = match task {
+        Some(task) => show(task, status, &HeaderMap::new()),
+        None => reply::json(status, submitted),
+    };
+    say_waited(&mut response, wait, as_wished);
     response
 }
 

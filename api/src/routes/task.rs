@@ -1,20 +1,31 @@
 //! GET /tasks/{id}
 
 use axum::{
-    extract::State,
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use queue::{Json, Status, TaskId, inspect};
+use queue::{
+    Json, Status, TaskId,
+    inspect::{self, Task},
+};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     path::{TaskPath, unknown},
     reply,
 };
-use crate::{etag, problem::Problem, state::AppState};
+use crate::{
+    etag,
+    middleware::Untimed,
+    options::duration,
+    problem::Problem,
+    query::Query,
+    state::AppState,
+    waits::{PREFERENCE_APPLIED, Wait, Waited, read_when_final},
+};
 
 /// Where a task stands.
 #[derive(ToSchema)]
@@ -101,9 +112,21 @@ impl From<inspect::Task> for TaskView {
     }
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what `get_task` reads")]
+pub(crate) struct WaitParams {
+    /// As `Prefer: wait`, which it wins over: a span such as `10s`, or a number of seconds.
+    #[param(required = false, example = "10s")]
+    wait: String,
+}
+
 /// Read a task
 ///
 /// The answer carries an `ETag`; with `If-None-Match`, an unchanged task is answered with 304 and no body.
+///
+/// With `Prefer: wait=10` or `?wait=10`, a task that has not ended is answered when it has, or as it stands after 10 seconds. At most a
+/// minute is waited. `Preference-Applied` says that it was; without it too many wait, or the server stops: ask again in a while.
 #[utoipa::path(
     get,
     path = "/tasks/{id}",
@@ -111,28 +134,54 @@ impl From<inspect::Task> for TaskView {
     operation_id = "getTask",
     params(
         ("id" = uuid::Uuid, Path, description = "The task's id"),
+        WaitParams,
         ("If-None-Match" = Option<String>, Header, description = "The ETag of an earlier answer"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 60, for the task to end (RFC 7240)"),
     ),
     responses(
-        (status = 200, description = "The task", body = TaskView, headers(("ETag" = String, description = "Changes with the task"))),
+        (status = 200, description = "The task", body = TaskView, headers(
+            ("ETag" = String, description = "Changes with the task"),
+            ("Preference-Applied" = Option<String>, description = "`wait=N`: it was waited, up to so many seconds"),
+        )),
         (status = 304, description = "Not changed since"),
     )
 )]
 pub(crate) async fn get_task(
     State(state): State<AppState>,
     TaskPath(id): TaskPath,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let task = state.reads.get(id).await?;
-    let body = reply::to_vec(&TaskView::from(task.ok_or_else(|| unknown(id))?));
+    let option = Query::parse(query.as_deref(), &["wait"])?.read("wait", duration)?;
+    let Some(wait) = Wait::asked(&headers, option) else {
+        let task = state.reads.get(id).await?;
+        return Ok(show(task.ok_or_else(|| unknown(id))?, StatusCode::OK, &headers));
+    };
+    let Waited { task, as_wished } = read_when_final(&state.reads, &state.waits, id, wait).await?;
+    let mut response = show(task.ok_or_else(|| unknown(id))?, StatusCode::OK, &headers);
+    say_waited(&mut response, wait, as_wished);
+    Ok(response)
+}
+
+/// A task as an answer with this status, unless the client has it.
+pub(super) fn show(task: Task, status: StatusCode, headers: &HeaderMap) -> Response {
+    let body = reply::to_vec(&TaskView::from(task));
     let tag = etag::of(&body);
-    let mut response = if etag::matches(&headers, &tag) {
+    let mut response = if etag::matches(headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        reply::bytes(StatusCode::OK, body)
+        reply::bytes(status, body)
     };
     response.headers_mut().insert(header::ETAG, tag);
     // Caches may keep it and must ask each time.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
+}
+
+/// Tells the client whether it was waited as it wished, and the metrics that the answer took as long as the client wanted.
+pub(super) fn say_waited(response: &mut Response, wait: Wait, as_wished: bool) {
+    response.extensions_mut().insert(Untimed);
+    if as_wished {
+        response.headers_mut().insert(PREFERENCE_APPLIED, wait.applied());
+    }
 }

@@ -23,6 +23,7 @@ mod retry;
 mod strict;
 mod submit;
 mod unique;
+mod watch;
 
 use crate::support::{Harness, On};
 

@@ -6,7 +6,7 @@ use super::{
     Planned, big_queue,
     explain::explain,
     fill::{LEASES, WORKERS},
-    statements::{LOOKUP, lookup},
+    statements::{LOOK, LOOKUP, look, lookup},
 };
 use crate::support::{Harness, sql};
 
@@ -153,6 +153,9 @@ async fn one_task(queue: &mut Harness) {
         assert_eq!(get.rows(), 1.0);
         // A row of records, and one of where it stands.
         get.is_bounded(of, 2.0);
+        let looked = explain(&mut queue.volatile, LOOK, &look(std::slice::from_ref(&id), true)).await;
+        assert_eq!(looked.rows(), 1.0);
+        looked.is_bounded(of, 1.0);
         let arguments = format!("'{id}', taskrow.task_batch('{id}'), taskrow.task_bit('{id}')");
         for part in ["shrunk AS (UPDATE taskrow.ready", "shrunk AS (UPDATE taskrow.scheduled"] {
             explain(&mut queue.durable, part, &arguments).await.is_bounded("cancel", 4.0);
@@ -193,4 +196,12 @@ async fn many_tasks(queue: &mut Harness) {
     let get = explain(&mut queue.volatile, LOOKUP, &lookup(&ids)).await;
     assert_eq!(get.rows(), 112.0);
     get.is_bounded("112 tasks, 48 of them open", 2.0 * 112.0);
+    let states = explain(&mut queue.volatile, LOOK, &look(&ids, true)).await;
+    assert_eq!(states.rows(), 112.0);
+    states.is_bounded("looks at 112 tasks, 48 of them open", 112.0);
+    let outcomes = explain(&mut queue.volatile, LOOK, &look(&ids, false)).await;
+    assert_eq!(outcomes.rows(), 64.0);
+    // (PostgreSQL 15 rounds the rows of a loop.)
+    outcomes.is_bounded("looks for 112 outcomes, 48 of which are not there", 112.0);
+    assert!(outcomes.tables().iter().all(|table| table.starts_with("outcomes_")), "{:?}", outcomes.tables());
 }

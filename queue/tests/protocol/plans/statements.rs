@@ -10,6 +10,7 @@ use queue::{
     keyed::{self, How, Request},
     progress,
     requeue::Reason,
+    watch::{Question, look_at},
 };
 
 use crate::support::{
@@ -23,7 +24,17 @@ use crate::support::{
 /// Part of the statement that reads tasks by their ids.
 pub(super) const LOOKUP: &str = "FROM unnest($1) AS wanted (id)";
 
-/// Its arguments.
+/// Part of the statement that looks at tasks by their ids.
+pub(super) const LOOK: &str = "FROM unnest($1, $2) AS wanted (id, is_whole)";
+
+/// Its arguments; of all of them the outcome is asked, or more.
+pub(super) fn look(ids: &[String], is_whole: bool) -> String {
+    let (first, last) = (ids.iter().min().unwrap(), ids.iter().max().unwrap());
+    let whole = vec![if is_whole { "t" } else { "f" }; ids.len()];
+    format!("'{{{}}}', '{{{}}}', '{first}', '{last}'", ids.join(","), whole.join(","))
+}
+
+/// The arguments of [`LOOKUP`].
 pub(super) fn lookup(ids: &[String]) -> String {
     let (first, last) = (ids.iter().min().unwrap(), ids.iter().max().unwrap());
     format!("'{{{}}}', '{first}', '{last}'", ids.join(","))
@@ -48,6 +59,7 @@ pub(super) async fn run_each(queue: &mut Harness) {
     for id in &own {
         queue.cancel(*id).await;
         queue.find(*id).await;
+        look_at(&mut queue.volatile, &[(*id, Question::State)]).await.unwrap();
     }
     queue.retry(own[5]).await;
     queue.retry(own[0]).await;
