@@ -31,6 +31,7 @@ const REASON_LIMIT: usize = 200;
 struct Item<'a> {
     #[serde(borrow)]
     payload: &'a RawValue,
+    callback_url: Option<String>,
     queue: Option<Name>,
     kind: Option<Name>,
     priority: Option<i64>,
@@ -123,13 +124,15 @@ fn task(
         max_attempts: item.max_attempts,
         timeout: item.timeout.map(|span| span.0),
         unique: None,
+        callback_url: item.callback_url,
         wait: None,
     };
+    let callback_url = given.callback_url(defaults).map_err(told)?;
     let options = given.check(defaults, now).and_then(|options| match strict {
         Some(strict) => strict::check(strict, &options.lane).map(|()| options).map_err(BadOption::from),
         None => Ok(options),
     });
-    Ok((NewTask { options: options.map_err(told)?, payload }, unique))
+    Ok((NewTask { options: options.map_err(told)?, payload, callback_url }, unique))
 }
 
 /// The items of a batch, each known to be JSON. What is over the limit is counted and not kept.

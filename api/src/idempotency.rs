@@ -91,6 +91,7 @@ pub(crate) fn fingerprint(route: Route, tasks: &[NewTask], unique: &[(usize, Uni
             }
         }
         hash.text(task.payload.get());
+        hash.text(task.callback_url.as_deref().unwrap_or_default());
     }
     for (index, Unique { key, mode }) in unique {
         hash.number(*index as i128);

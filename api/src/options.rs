@@ -4,9 +4,11 @@ use std::{fmt::Display, str::FromStr, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use queue::{
+    callbacks::{RESERVED, URL_LIMIT},
     keyed::{Unique, UniqueKey, UniqueMode},
     task::{DELAY_LIMIT, Lane, MAX_ATTEMPTS_LIMIT, Name, Options, PRIORITY_LIMIT, Start, TIMEOUT_LIMIT},
 };
+use url::Url;
 
 use crate::{
     config::TaskArgs,
@@ -15,8 +17,19 @@ use crate::{
 };
 
 /// The names of the options of POST /tasks; an item of a batch has no `wait`.
-pub(crate) const NAMES: &[&str] =
-    &["queue", "kind", "priority", "delay", "run_at", "max_attempts", "timeout", "unique_key", "unique_mode", "wait"];
+pub(crate) const NAMES: &[&str] = &[
+    "queue",
+    "kind",
+    "priority",
+    "delay",
+    "run_at",
+    "max_attempts",
+    "timeout",
+    "unique_key",
+    "unique_mode",
+    "callback_url",
+    "wait",
+];
 
 /// Queue of a task that names none.
 pub(crate) const DEFAULT_QUEUE: &str = "default";
@@ -34,6 +47,7 @@ pub(crate) struct Given {
     pub(crate) max_attempts: Option<i64>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) unique: Option<Unique>,
+    pub(crate) callback_url: Option<String>,
     /// How long the client wants to wait for the outcome; no option of the task.
     pub(crate) wait: Option<Duration>,
 }
@@ -65,6 +79,7 @@ impl Given {
             max_attempts: query.read("max_attempts", integer)?,
             timeout: query.read("timeout", duration)?,
             unique,
+            callback_url: query.get("callback_url").map(str::to_owned),
             wait: query.read("wait", duration)?,
         })
     }
@@ -73,6 +88,9 @@ impl Given {
     pub(crate) fn check(self, defaults: &TaskArgs, now: DateTime<Utc>) -> Result<Options, BadOption> {
         let start = self.start(now)?;
         let priority = self.priority.unwrap_or(0);
+        if self.kind.as_ref().is_some_and(|kind| kind.as_str().starts_with(RESERVED)) {
+            return Err(bad("kind", format!("kinds that start with {RESERVED} are Taskrow's own")));
+        }
         let max_attempts = self.max_attempts.unwrap_or(defaults.max_attempts.into());
         let timeout = self.timeout.unwrap_or(*defaults.timeout);
         if timeout < Duration::from_millis(1) || timeout > TIMEOUT_LIMIT {
@@ -88,6 +106,23 @@ impl Given {
             timeout,
             start,
         })
+    }
+
+    /// Where the end of the task is to be told: a URL that the operator allows, as its reader writes it.
+    pub(crate) fn callback_url(&self, args: &TaskArgs) -> Result<Option<Box<str>>, BadOption> {
+        const OPTION: &str = "callback_url";
+        let Some(text) = &self.callback_url else { return Ok(None) };
+        if args.callback_urls.is_empty() {
+            return Err(bad(OPTION, "this server makes no callbacks"));
+        }
+        let url = Url::parse(text).map_err(|_| bad(OPTION, "must be a URL such as https://example.com/hooks"))?;
+        if url.as_str().len() > URL_LIMIT {
+            return Err(bad(OPTION, format!("must be at most {URL_LIMIT} bytes long")));
+        }
+        if !args.callback_urls.iter().any(|pattern| pattern.matches(&url)) {
+            return Err(bad(OPTION, "is not among those that the operator allows"));
+        }
+        Ok(Some(String::from(url).into_boxed_str()))
     }
 
     fn start(&self, now: DateTime<Utc>) -> Result<Start, BadOption> {
@@ -225,8 +260,43 @@ mod tests {
             ("unique_mode=keep", "unique_mode"),
             ("unique_key=a&unique_mode=both", "unique_mode"),
             ("wait=soon", "wait"),
+            ("kind=taskrow.callback", "kind"),
         ] {
             assert!(options(query).unwrap_err().contains(option), "{query}");
         }
+    }
+
+    #[test]
+    fn callbacks_go_where_the_operator_allows_and_nowhere_else() {
+        let args = |patterns: &[&str]| {
+            let callback_urls = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+            TaskArgs { callback_urls, ..TaskArgs::default() }
+        };
+        let url = |text: &str, patterns: &[&str]| {
+            let given = Given { callback_url: Some(text.to_owned()), ..Given::default() };
+            given.callback_url(&args(patterns)).map_err(|bad| bad.name)
+        };
+        let allowed = ["https://a.example/*", "http://b.example:8080/hook"];
+        for (text, stored) in [
+            ("https://a.example/x?y=1", "https://a.example/x?y=1"),
+            ("HTTPS://A.example:443/x y", "https://a.example/x%20y"),
+            ("http://b.example:8080/hook", "http://b.example:8080/hook"),
+        ] {
+            assert_eq!(url(text, &allowed).unwrap().as_deref(), Some(stored), "{text}");
+        }
+        let long = format!("https://a.example/{}", "x".repeat(URL_LIMIT));
+        for text in [
+            "",
+            "x",
+            "https://c.example/",
+            "http://a.example/",
+            "https://u:p@a.example/",
+            "https://a.example.c/",
+            &long,
+        ] {
+            assert_eq!(url(text, &allowed), Err("callback_url"), "{text}");
+        }
+        assert_eq!(url("https://a.example/", &[]), Err("callback_url"), "there are none by default");
+        assert_eq!(Given::default().callback_url(&args(&[])), Ok(None));
     }
 }

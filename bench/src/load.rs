@@ -25,6 +25,7 @@ pub(crate) async fn load(bench: &mut Bench, tasks: usize, payload_bytes: usize) 
             start: Start::Now,
         },
         payload,
+        callback_url: None,
     };
     let mut left = tasks;
     while left > 0 {

@@ -7,7 +7,7 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
-use crate::{id::TaskId, statement::statement, task::Status, workers::WorkerId};
+use crate::{callbacks::mark_due, id::TaskId, statement::statement, task::Status, workers::WorkerId};
 
 /// How often to look again at a task that moved between two looks. Each move is a commit of another process, so a
 /// handful in a row means that something is off.
@@ -28,7 +28,10 @@ macro_rules! cancel_waiting {
              written AS (
                  INSERT INTO taskrow.outcomes (task_id, attempt, status)
                  SELECT $1, attempt, 3 FROM (SELECT * FROM shrunk UNION ALL SELECT * FROM gone) AS hit
-                 RETURNING attempt)
+                 RETURNING task_id, attempt),
+             ",
+            mark_due!("written"),
+            "
              SELECT attempt FROM written"
         )
     };

@@ -10,6 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::{
+    callbacks::mark_due,
     claim::LeaseId,
     id::TaskId,
     json::Json,
@@ -25,6 +26,8 @@ statement! {
     /// too, for the snapshot may show bits that another statement of this worker has cleared meanwhile. Leases are locked in the
     /// order of their ids, as everywhere, so two statements cannot wait for each other.
     ///
+    /// Besides what was written, a nil id when there are callbacks to be made of it.
+    ///
     /// When the attempt was claimed is kept for the history, but not of a task that was done within a second: nine bytes of WAL a task
     /// (2 %) would tell what `finished_at` tells to the second.
     struct Finish<'a> -> (SqlUuid,) {
@@ -35,7 +38,7 @@ statement! {
         results: &'a [Option<&'a str>] => Array<Nullable<Text>>,
         errors: &'a [Option<String>] => Array<Nullable<Text>>,
     }
-    "WITH given AS MATERIALIZED (
+    concat!("WITH given AS MATERIALIZED (
          SELECT g.*, taskrow.task_bit(g.id) AS bit, taskrow.task_batch(g.id) AS batch
          FROM unnest($2::bigint[], $3::uuid[], $4::smallint[], $5::text[], $6::text[]) AS g(lease, id, status, result, error)),
      own AS MATERIALIZED (
@@ -55,8 +58,9 @@ statement! {
          UPDATE taskrow.leases l SET mask = l.mask & ~own.bits, cancelled = l.cancelled & ~own.bits
          FROM own WHERE l.id = own.id AND own.mask & ~own.bits <> 0),
      ended AS (
-         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0)
-     SELECT task_id FROM written"
+         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0),
+     ", mark_due!("written"), "
+     SELECT task_id FROM written UNION ALL (SELECT '00000000-0000-0000-0000-000000000000'::uuid FROM called LIMIT 1)")
 }
 
 statement! {
@@ -122,6 +126,15 @@ pub async fn finish(
     worker: WorkerId,
     finished: &[Finished],
 ) -> QueryResult<Vec<Fenced>> {
+    Ok(finish_and_tell(connection, worker, finished).await?.0)
+}
+
+/// As [`finish`]; and whether it leaves callbacks to be made ([`crate::callbacks::make`]).
+pub async fn finish_and_tell(
+    connection: &mut AsyncPgConnection,
+    worker: WorkerId,
+    finished: &[Finished],
+) -> QueryResult<(Vec<Fenced>, bool)> {
     // After a crash of Postgres a task may be claimed again under the very same lease, and end twice in one call.
     let mut seen = HashSet::with_capacity(finished.len());
     let given: Vec<_> = finished.iter().filter(|task| seen.insert((task.lease, task.id))).collect();
@@ -150,7 +163,7 @@ pub async fn finish(
         id if before.contains(&id) => Fenced::AlreadyFinal,
         _ => Fenced::LeaseLost,
     };
-    Ok(finished.iter().map(answer).collect())
+    Ok((finished.iter().map(answer).collect(), applied.contains(&Uuid::nil())))
 }
 
 fn ids(rows: Vec<(Uuid,)>) -> HashSet<Uuid> {

@@ -12,6 +12,7 @@
 //! - [`workers`]: register, heartbeat, deregister; [`rescue`]: give a dead worker's leases back
 //! - [`promote`](mod@promote): what is scheduled and due becomes ready
 //! - [`cancel`](mod@cancel), [`retry`](mod@retry): by hand
+//! - [`callbacks`]: telling a URL that a task has ended
 //! - [`inspect`]: tasks by id, pages of tasks; [`watch`]: tasks by id again and again; [`explain`](mod@explain): why a task is where it is;
 //!   [`overview`]: queues; [`progress`]
 //! - [`strict`]: queues that accept some kinds only
@@ -22,6 +23,7 @@
 
 mod statement;
 
+pub mod callbacks;
 pub mod cancel;
 pub mod claim;
 pub mod explain;

@@ -13,7 +13,8 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
 use crate::{
-    claim::LeaseId, id::TaskId, statement::statement, submit::milliseconds, task::bounded_error, workers::WorkerId,
+    callbacks::mark_due, claim::LeaseId, id::TaskId, statement::statement, submit::milliseconds, task::bounded_error,
+    workers::WorkerId,
 };
 
 statement! {
@@ -28,7 +29,7 @@ statement! {
         delays_ms: &'a [i64] => Array<BigInt>,
         errors: &'a [Option<String>] => Array<Nullable<Text>>,
     }
-    "WITH given AS MATERIALIZED (
+    concat!("WITH given AS MATERIALIZED (
          SELECT g.*, taskrow.task_bit(g.id) AS bit, taskrow.task_batch(g.id) AS batch
          FROM unnest($2::bigint[], $3::uuid[], $4::smallint[], $5::bigint[], $6::text[]) AS g(lease, id, action, delay_ms, error)),
      own AS MATERIALIZED (
@@ -44,7 +45,8 @@ statement! {
          WHERE own.mask & g.bit <> 0),
      cancelled AS (
          INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, error, claimed_at)
-         SELECT task_id, $1, attempt, 3, error, claimed_at FROM moved WHERE action = 0),
+         SELECT task_id, $1, attempt, 3, error, claimed_at FROM moved WHERE action = 0
+         RETURNING task_id),
      failed AS (
          INSERT INTO taskrow.failures (task_id, worker, attempt, error, claimed_at)
          SELECT task_id, $1, attempt, coalesce(error, 'unknown'), claimed_at FROM moved WHERE action = 1),
@@ -64,8 +66,9 @@ statement! {
          UPDATE taskrow.leases l SET mask = l.mask & ~own.bits, cancelled = l.cancelled & ~own.bits
          FROM own WHERE l.id = own.id AND own.mask & ~own.bits <> 0),
      ended AS (
-         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0)
-     SELECT task_id, action FROM moved"
+         DELETE FROM taskrow.leases l USING own WHERE l.id = own.id AND own.mask & ~own.bits = 0),
+     ", mark_due!("cancelled"), "
+     SELECT task_id, action FROM moved")
 }
 
 /// Why a task goes back.

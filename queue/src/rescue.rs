@@ -9,7 +9,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::statement::statement;
+use crate::{callbacks::mark_due, statement::statement};
 
 /// Workers marked in one pass.
 const WORKERS_PAGE: i64 = 100;
@@ -45,7 +45,7 @@ statement! {
     ///
     /// Every attempt that a death ended is told in `failures`, the last one too: there and not in the outcome stands that it was a death.
     struct GiveBack -> (Integer, Integer, Integer) { page: i64 => BigInt, crash_limit: i16 => diesel::sql_types::SmallInt }
-    "WITH gone AS MATERIALIZED (
+    concat!("WITH gone AS MATERIALIZED (
          DELETE FROM taskrow.leases WHERE id = ANY (ARRAY(
              SELECT l.id FROM taskrow.workers w CROSS JOIN LATERAL (
                  SELECT id FROM taskrow.leases l WHERE l.worker = w.id LIMIT $1) AS l
@@ -60,7 +60,7 @@ statement! {
          INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, claimed_at)
          SELECT taskrow.batch_task(batch, place), worker, attempt, 3, claimed_at
          FROM dead CROSS JOIN LATERAL taskrow.mask_places(cancelled) AS place
-         RETURNING 1),
+         RETURNING task_id),
      crashed AS (
          INSERT INTO taskrow.failures (task_id, worker, attempt, error, claimed_at, crashes)
          SELECT taskrow.batch_task(batch, place), worker, attempt, 'worker ' || worker || ' died while it held the task', claimed_at, crashes
@@ -72,17 +72,19 @@ statement! {
                      ELSE 'worker ' || worker || ' died while it held the last attempt' END, claimed_at
          FROM dead CROSS JOIN LATERAL taskrow.mask_places(mask) AS place
          WHERE is_over
-         RETURNING 1),
+         RETURNING task_id),
      back AS (
          INSERT INTO taskrow.ready (queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask)
          SELECT queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, bit_or(mask)
          FROM dead WHERE NOT is_over AND mask <> 0
          GROUP BY queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch
          ORDER BY queue, kind, rank, seq, attempt
-         ON CONFLICT (queue, kind, rank, seq, attempt) DO UPDATE SET mask = ready.mask | excluded.mask)
+         ON CONFLICT (queue, kind, rank, seq, attempt) DO UPDATE SET mask = ready.mask | excluded.mask),
+     ended AS (SELECT task_id FROM cancelled UNION ALL SELECT task_id FROM failed),
+     ", mark_due!("ended"), "
      SELECT (SELECT count(*)::integer FROM gone),
             (SELECT coalesce(sum(taskrow.mask_size(mask)), 0)::integer FROM dead WHERE NOT is_over),
-            (SELECT count(*)::integer FROM failed) + (SELECT count(*)::integer FROM cancelled)"
+            (SELECT count(*)::integer FROM failed) + (SELECT count(*)::integer FROM cancelled)")
 }
 
 statement! {

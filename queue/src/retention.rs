@@ -12,7 +12,7 @@ use schema::partitions::{self, Tries};
 use serde::Serialize;
 use tracing::warn;
 
-use crate::{keyed, worker_names};
+use crate::{callbacks, keyed, worker_names};
 
 /// Tasks deleted in one statement from the default partition.
 const DEFAULT_PAGE: i64 = 5000;
@@ -37,6 +37,8 @@ pub struct Cleaned {
     pub idempotency_keys_deleted: usize,
     /// Unique keys whose holder had ended.
     pub unique_keys_deleted: usize,
+    /// Callbacks of tasks that are gone.
+    pub callbacks_deleted: usize,
 }
 
 #[derive(QueryableByName)]
@@ -83,6 +85,7 @@ pub async fn clean_up(
     cleaned.worker_names_deleted = worker_names::forget(connection, retention, oldest_day).await?;
     let keys = keyed::clean_up(connection).await?;
     (cleaned.idempotency_keys_deleted, cleaned.unique_keys_deleted) = (keys.idempotency_keys, keys.unique_keys);
+    cleaned.callbacks_deleted = callbacks::forget(connection).await?;
     Ok(cleaned)
 }
 

@@ -16,7 +16,7 @@ use crate::{
 
 statement! {
     /// The only removal of an outcome outside retention. Two at once: the second finds nothing to remove. The attempt behind it stays in
-    /// the history; one that a death ended is there already.
+    /// the history; one that a death ended is there already. A callback that was not made yet waits for the next outcome.
     struct Retry -> (Text,) { id: Uuid => SqlUuid }
     "WITH gone AS (DELETE FROM taskrow.outcomes WHERE task_id = $1 AND status IN (2, 3) RETURNING *),
      kept AS (
@@ -31,7 +31,8 @@ statement! {
          INSERT INTO taskrow.ready (queue, kind, rank, max_attempts, timeout_ms, batch, mask)
          SELECT r.queue, r.kind, -r.priority, r.max_attempts, r.timeout_ms, taskrow.task_batch(r.id), taskrow.task_bit(r.id)
          FROM gone JOIN taskrow.records r ON r.id = gone.task_id
-         RETURNING queue)
+         RETURNING queue),
+     uncalled AS (UPDATE taskrow.callbacks SET due_at = NULL WHERE task_id = $1 AND EXISTS (SELECT FROM gone))
      SELECT queue FROM back"
 }
 

@@ -17,48 +17,68 @@ use crate::{
     task::{Lane, NewTask, Options, Start},
 };
 
-statement! {
+/// Storing as one statement, with or without more of it.
+macro_rules! submit {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $kind:ty => $sql_type:ty),* } $more:literal) => {
+        statement! {
+            $(#[$meta])*
+            struct $name<'a> -> (SqlUuid,) {
+                batches: &'a [Uuid] => Array<SqlUuid>,
+                masks: &'a [i64] => Array<BigInt>,
+                lanes: &'a [i32] => Array<Integer>,
+                priorities: &'a [i16] => Array<SmallInt>,
+                max_attempts: &'a [i16] => Array<SmallInt>,
+                timeouts_ms: &'a [i32] => Array<Integer>,
+                delays_ms: &'a [Option<i64>] => Array<Nullable<BigInt>>,
+                starts: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
+                queues: &'a [&'a str] => Array<Text>,
+                kinds: &'a [&'a str] => Array<Text>,
+                ids: &'a [Uuid] => Array<SqlUuid>,
+                positions: &'a [i32] => Array<Integer>,
+                payloads: &'a [&'a str] => Array<Text>,
+                $($field: $kind => $sql_type,)*
+            }
+            // Only the database's clock decides whether a batch is due, and one look at it: two could put a batch into both tables.
+            // Lanes are named by number, for the nth text of an array is found by walking over those before it.
+            concat!(
+                "WITH batches AS MATERIALIZED (
+                      SELECT b.*, ($9::text[])[b.lane] AS queue, ($10::text[])[b.lane] AS kind,
+                             coalesce(b.start, clock.now + b.delay_ms * interval '1 millisecond') AS run_at,
+                             coalesce(b.start > clock.now, b.delay_ms > 0, false) AS is_later
+                      FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+                      CROSS JOIN unnest($1::uuid[], $2::bigint[], $3::integer[], $4::smallint[], $5::smallint[], $6::integer[], $7::bigint[],
+                                        $8::timestamptz[])
+                           AS b(batch, mask, lane, priority, max_attempts, timeout_ms, delay_ms, start)),
+                  stored AS (
+                      INSERT INTO taskrow.records (id, queue, kind, priority, max_attempts, timeout_ms, payload)
+                      SELECT t.id, ($9::text[])[($3::integer[])[t.at]], ($10::text[])[($3::integer[])[t.at]], ($4::smallint[])[t.at],
+                             ($5::smallint[])[t.at], ($6::integer[])[t.at], t.payload::json
+                      FROM unnest($11::uuid[], $12::integer[], $13::text[]) AS t(id, at, payload)),
+                  due AS (
+                      INSERT INTO taskrow.ready (batch, mask, queue, kind, rank, max_attempts, timeout_ms)
+                      SELECT batch, mask, queue, kind, -priority, max_attempts, timeout_ms
+                      FROM batches WHERE NOT is_later),
+                  later AS (
+                      INSERT INTO taskrow.scheduled (run_at, batch, mask, queue, kind, rank, max_attempts, timeout_ms)
+                      SELECT run_at, batch, mask, queue, kind, -priority, max_attempts, timeout_ms
+                      FROM batches WHERE is_later
+                      RETURNING batch)",
+                $more,
+                " SELECT batch FROM later"
+            )
+        }
+    };
+}
+
+submit! {
     /// Records, and one row per batch in `ready` or `scheduled`. All or nothing.
-    struct Submit<'a> -> (SqlUuid,) {
-        batches: &'a [Uuid] => Array<SqlUuid>,
-        masks: &'a [i64] => Array<BigInt>,
-        lanes: &'a [i32] => Array<Integer>,
-        priorities: &'a [i16] => Array<SmallInt>,
-        max_attempts: &'a [i16] => Array<SmallInt>,
-        timeouts_ms: &'a [i32] => Array<Integer>,
-        delays_ms: &'a [Option<i64>] => Array<Nullable<BigInt>>,
-        starts: &'a [Option<DateTime<Utc>>] => Array<Nullable<Timestamptz>>,
-        queues: &'a [&'a str] => Array<Text>,
-        kinds: &'a [&'a str] => Array<Text>,
-        ids: &'a [Uuid] => Array<SqlUuid>,
-        positions: &'a [i32] => Array<Integer>,
-        payloads: &'a [&'a str] => Array<Text>,
-    }
-    // Only the database's clock decides whether a batch is due, and one look at it: two could put a batch into both tables.
-    // Lanes are named by number, for the nth text of an array is found by walking over those before it.
-    "WITH batches AS MATERIALIZED (
-         SELECT b.*, ($9::text[])[b.lane] AS queue, ($10::text[])[b.lane] AS kind,
-                coalesce(b.start, clock.now + b.delay_ms * interval '1 millisecond') AS run_at,
-                coalesce(b.start > clock.now, b.delay_ms > 0, false) AS is_later
-         FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
-         CROSS JOIN unnest($1::uuid[], $2::bigint[], $3::integer[], $4::smallint[], $5::smallint[], $6::integer[], $7::bigint[],
-                           $8::timestamptz[])
-              AS b(batch, mask, lane, priority, max_attempts, timeout_ms, delay_ms, start)),
-     stored AS (
-         INSERT INTO taskrow.records (id, queue, kind, priority, max_attempts, timeout_ms, payload)
-         SELECT t.id, ($9::text[])[($3::integer[])[t.at]], ($10::text[])[($3::integer[])[t.at]], ($4::smallint[])[t.at],
-                ($5::smallint[])[t.at], ($6::integer[])[t.at], t.payload::json
-         FROM unnest($11::uuid[], $12::integer[], $13::text[]) AS t(id, at, payload)),
-     due AS (
-         INSERT INTO taskrow.ready (batch, mask, queue, kind, rank, max_attempts, timeout_ms)
-         SELECT batch, mask, queue, kind, -priority, max_attempts, timeout_ms
-         FROM batches WHERE NOT is_later),
-     later AS (
-         INSERT INTO taskrow.scheduled (run_at, batch, mask, queue, kind, rank, max_attempts, timeout_ms)
-         SELECT run_at, batch, mask, queue, kind, -priority, max_attempts, timeout_ms
-         FROM batches WHERE is_later
-         RETURNING batch)
-     SELECT batch FROM later"
+    Submit {} ""
+}
+
+submit! {
+    /// As [`Submit`], for tasks some of which have a callback.
+    SubmitWithCallbacks { called: &'a [Uuid] => Array<SqlUuid>, urls: &'a [&'a str] => Array<Text> }
+    ", callbacks AS (INSERT INTO taskrow.callbacks (task_id, url) SELECT * FROM unnest($14::uuid[], $15::text[]))"
 }
 
 /// Tasks with their ids, ready to be stored. Making one fixes the ids, so storing it twice cannot store the tasks twice.
@@ -146,6 +166,12 @@ impl Submission {
         self.batches.iter().map(|batch| batch.id).zip(self.options())
     }
 
+    /// Those whose end is to be told, and where.
+    fn callbacks(&self) -> Vec<(Uuid, &str)> {
+        let tasks = self.ids.iter().zip(&self.tasks);
+        tasks.filter_map(|(id, task)| Some((id.uuid(), task.callback_url.as_deref()?))).collect()
+    }
+
     fn options(&self) -> impl Iterator<Item = &Options> {
         self.batches.iter().map(|batch| &self.tasks[batch.example].options)
     }
@@ -165,22 +191,37 @@ pub async fn store(connection: &AsyncPgConnection, submission: &Submission) -> R
             lanes.len() as i32
         });
     }
-    let statement = Submit {
-        batches: &submission.batches.iter().map(|batch| batch.id.uuid()).collect::<Vec<_>>(),
-        masks: &submission.batches.iter().map(|batch| batch.mask.to_sql()).collect::<Vec<_>>(),
-        lanes: &submission.options().map(|options| lane_at[&options.lane]).collect::<Vec<_>>(),
-        priorities: &submission.options().map(|options| options.priority).collect::<Vec<_>>(),
-        max_attempts: &submission.options().map(|options| options.max_attempts).collect::<Vec<_>>(),
-        timeouts_ms: &submission.options().map(|options| milliseconds(options.timeout) as i32).collect::<Vec<_>>(),
-        delays_ms: &submission.options().map(delay_ms).collect::<Vec<_>>(),
-        starts: &submission.options().map(start_at).collect::<Vec<_>>(),
-        queues: &lanes.iter().map(|lane| lane.queue.as_str()).collect::<Vec<_>>(),
-        kinds: &lanes.iter().map(|lane| lane.kind.as_str()).collect::<Vec<_>>(),
-        ids: &submission.ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
-        positions: &submission.ids.iter().map(|id| at[&id.batch()]).collect::<Vec<_>>(),
-        payloads: &submission.tasks.iter().map(|task| task.payload.get()).collect::<Vec<_>>(),
+    // The same columns for either statement.
+    macro_rules! run {
+        ($name:ident { $($field:ident: $value:expr),* }) => {
+            $name {
+                batches: &submission.batches.iter().map(|batch| batch.id.uuid()).collect::<Vec<_>>(),
+                masks: &submission.batches.iter().map(|batch| batch.mask.to_sql()).collect::<Vec<_>>(),
+                lanes: &submission.options().map(|options| lane_at[&options.lane]).collect::<Vec<_>>(),
+                priorities: &submission.options().map(|options| options.priority).collect::<Vec<_>>(),
+                max_attempts: &submission.options().map(|options| options.max_attempts).collect::<Vec<_>>(),
+                timeouts_ms: &submission.options().map(|options| milliseconds(options.timeout) as i32).collect::<Vec<_>>(),
+                delays_ms: &submission.options().map(delay_ms).collect::<Vec<_>>(),
+                starts: &submission.options().map(start_at).collect::<Vec<_>>(),
+                queues: &lanes.iter().map(|lane| lane.queue.as_str()).collect::<Vec<_>>(),
+                kinds: &lanes.iter().map(|lane| lane.kind.as_str()).collect::<Vec<_>>(),
+                ids: &submission.ids.iter().map(|id| id.uuid()).collect::<Vec<_>>(),
+                positions: &submission.ids.iter().map(|id| at[&id.batch()]).collect::<Vec<_>>(),
+                payloads: &submission.tasks.iter().map(|task| task.payload.get()).collect::<Vec<_>>(),
+                $($field: $value,)*
+            }
+            .load::<(Uuid,)>(&mut &*connection)
+            .await
+        };
+    }
+    let callbacks = submission.callbacks();
+    let stored = if callbacks.is_empty() {
+        run!(Submit {})
+    } else {
+        let (called, urls): (Vec<_>, Vec<_>) = callbacks.into_iter().unzip();
+        run!(SubmitWithCallbacks { called: &called, urls: &urls })
     };
-    match statement.load::<(Uuid,)>(&mut &*connection).await {
+    match stored {
         Ok(later) => Ok(Stored::Now(later.into_iter().map(|(batch,)| BatchId::from_uuid(batch)).collect())),
         Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => Ok(Stored::Before),
         Err(error) => Err(error),

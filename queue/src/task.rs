@@ -118,6 +118,8 @@ pub struct NewTask {
     pub options: Options,
     /// What the handler gets.
     pub payload: Json,
+    /// Where to tell that it has ended; see [`crate::callbacks`].
+    pub callback_url: Option<Box<str>>,
 }
 
 /// Where a task stands, as the outside sees it.

@@ -1,11 +1,15 @@
 //! Writes what became of tasks: at once when idle, in batches under load.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use queue::{
     TaskId,
     claim::LeaseId,
-    finish::{Fenced, Finished, Outcome, finish, try_result},
+    finish::{Fenced, Finished, Outcome, finish_and_tell, try_result},
     requeue::{Reason, Requeued, Returned, requeue},
     session,
     task::Lane,
@@ -137,8 +141,13 @@ impl Finisher {
         let worker = self.worker;
         let finished: Vec<Finished> = part.iter().filter_map(Completed::finished).collect();
         if !finished.is_empty() {
-            let answers = self.link.run(async |connection| finish(connection, worker, &finished).await).await?;
+            let finish = self.link.run(async |connection| finish_and_tell(connection, worker, &finished).await);
+            let (answers, leaves_callbacks) = finish.await?;
             self.count_finished(part, &answers);
+            if leaves_callbacks {
+                self.shared.wakes.callbacks_due.store(true, Ordering::Relaxed);
+                self.shared.wakes.steward.notify_one();
+            }
         }
         let returned: Vec<Returned> = part.iter().filter_map(Completed::returned).collect();
         if !returned.is_empty() {

@@ -4,7 +4,10 @@
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -68,6 +71,8 @@ pub(crate) struct Wakes {
     pub(crate) claimer: Notify,
     pub(crate) steward: Notify,
     pub(crate) heartbeat: Notify,
+    /// Tasks have ended whose end is to be told: for the steward, when it wakes.
+    pub(crate) callbacks_due: AtomicBool,
     /// The current identity; zero between lives.
     pub(crate) worker: AtomicI64,
 }

@@ -8,6 +8,7 @@
 //! | `returned_tasks_total` | queue, kind | tasks given back without burning an attempt |
 //! | `lease_lost_tasks_total` | queue, kind | outcomes not written because the lease was gone |
 //! | `rescued_tasks_total` | | tasks of dead workers given back by this one |
+//! | `callbacks_total` | | tasks made to tell the end of others |
 //! | `dead_workers_total` | | workers this one found dead |
 //! | `fenced_total` | | times this worker was found dead by others and started over |
 //! | `wait_seconds` | queue, kind | histogram: from ready to claimed |
@@ -74,6 +75,7 @@ pub struct Metrics {
     registry: Registry,
     pub(crate) lanes: BTreeMap<Lane, LaneMetrics>,
     pub(crate) rescued_tasks: Counter,
+    pub(crate) callbacks: Counter,
     pub(crate) dead_workers: Counter,
     pub(crate) fenced: Counter,
     pub(crate) buffered: Gauge,
@@ -127,6 +129,7 @@ impl Metrics {
         Self {
             lanes,
             rescued_tasks: counter(&mut registry, "rescued_tasks", "Tasks of dead workers given back"),
+            callbacks: counter(&mut registry, "callbacks", "Tasks made to tell the end of others"),
             dead_workers: counter(&mut registry, "dead_workers", "Workers found dead"),
             fenced: counter(&mut registry, "fenced", "Times found dead by others"),
             buffered: gauge(&mut registry, "buffered_tasks", "Claimed and waiting for a slot"),

@@ -17,6 +17,7 @@
 //! | `API_SUBMIT_BUFFER_TASKS` | `20000` | [`SubmitArgs`] |
 //! | `API_SUBMIT_BUFFER_BYTES` | `64MiB` | [`SubmitArgs`] |
 //! | `API_IDEMPOTENCY_TTL` | `24h` | [`SubmitArgs`] |
+//! | `API_CALLBACK_URLS` | | [`TaskArgs`] |
 //! | `TASK_MAX_ATTEMPTS` | `20` | [`TaskArgs`] |
 //! | `TASK_TIMEOUT` | `1h` | [`TaskArgs`] |
 
@@ -125,6 +126,7 @@ mod tests {
             (&["--api-idempotency-ttl", "2years"], "API_IDEMPOTENCY_TTL"),
             (&["--task-max-attempts", "1001"], "TASK_MAX_ATTEMPTS"),
             (&["--task-timeout", "8d"], "TASK_TIMEOUT"),
+            (&["--api-callback-urls", "ftp://a"], "--api-callback-urls"),
             (&["--api-drain-delay", "soon"], "--api-drain-delay"),
         ] {
             let error = validate(flags).unwrap_err();

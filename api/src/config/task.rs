@@ -2,7 +2,7 @@
 
 use clap::Args;
 use queue::task::{DEFAULT_MAX_ATTEMPTS, DEFAULT_TIMEOUT, MAX_ATTEMPTS_LIMIT, TIMEOUT_LIMIT};
-use service::exit::Failure;
+use service::{exit::Failure, url_pattern::UrlPattern};
 
 /// Defaults of tasks.
 #[derive(Args, Clone, Debug)]
@@ -14,6 +14,10 @@ pub struct TaskArgs {
     /// Longest run of one attempt of a task that does not say.
     #[arg(id = "task-timeout", long, value_name = "DURATION", env = "TASK_TIMEOUT", default_value_t = DEFAULT_TIMEOUT.into())]
     pub timeout: humantime::Duration,
+    /// Patterns of the URLs that clients may name as `callback_url`, separated by commas: `https://hooks.example.com/*`. None: there are no
+    /// callbacks. Workers must be configured to make them, too.
+    #[arg(id = "api-callback-urls", long, value_name = "PATTERNS", env = "API_CALLBACK_URLS", value_delimiter = ',')]
+    pub callback_urls: Vec<UrlPattern>,
 }
 
 impl TaskArgs {
@@ -30,6 +34,6 @@ impl TaskArgs {
 
 impl Default for TaskArgs {
     fn default() -> Self {
-        Self { max_attempts: DEFAULT_MAX_ATTEMPTS, timeout: DEFAULT_TIMEOUT.into() }
+        Self { max_attempts: DEFAULT_MAX_ATTEMPTS, timeout: DEFAULT_TIMEOUT.into(), callback_urls: Vec::new() }
     }
 }

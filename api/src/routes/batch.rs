@@ -64,6 +64,9 @@ pub(crate) struct BatchItem {
     /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
     #[schema(required = false)]
     unique_mode: UniqueModeName,
+    /// Where to tell that the task has ended: one of the URLs that the operator allows.
+    #[schema(required = false, max_length = 2048)]
+    callback_url: String,
 }
 
 /// A batch that is stored.

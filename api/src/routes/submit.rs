@@ -62,6 +62,10 @@ pub(crate) struct SubmitParams {
     /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
     #[param(required = false, inline)]
     unique_mode: UniqueModeName,
+    /// Where to tell that the task has ended: one of the URLs that the operator allows. The call is a task of its own, of kind
+    /// `taskrow.callback`: it is delivered at least once.
+    #[param(required = false, max_length = 2048)]
+    callback_url: String,
 }
 
 /// What becomes of the open task that holds a unique key.
@@ -165,6 +169,7 @@ pub(crate) async fn submit(
     let mut given = Given::from_query(query.as_deref())?;
     let wait = Wait::asked(&headers, given.wait);
     let (key, unique) = (idempotency::key(&headers)?, given.unique.take());
+    let callback_url = given.callback_url(&state.args.task)?;
     let options = given.check(&state.args.task, Utc::now())?;
     state.strict.check(&options.lane)?;
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
@@ -181,7 +186,7 @@ pub(crate) async fn submit(
         timeout_ms: u64::try_from(options.timeout.as_millis()).unwrap_or(u64::MAX),
         disposition: None,
     };
-    let task = NewTask { options, payload };
+    let task = NewTask { options, payload, callback_url };
     // In boxes: what other submits do not use makes them no larger.
     let keyed = if key.is_some() || unique.is_some() {
         Box::pin(submit_keyed(&state, key, task, unique, &mut submitted)).await?

@@ -28,7 +28,10 @@ impl Weighed for Request {
     }
 
     fn bytes(&self) -> usize {
-        self.tasks.iter().map(|task| TASK_OVERHEAD + task.payload.get().len()).sum()
+        self.tasks
+            .iter()
+            .map(|task| TASK_OVERHEAD + task.payload.get().len() + task.callback_url.as_deref().map_or(0, str::len))
+            .sum()
     }
 }
 
@@ -146,6 +149,7 @@ mod tests {
         NewTask {
             options: Options { lane, priority: 0, max_attempts: 1, timeout: DEFAULT_TIMEOUT, start },
             payload: Json::parse(b"1").unwrap(),
+            callback_url: None,
         }
     }
 

@@ -4,6 +4,7 @@ mod support;
 
 mod batch;
 mod bodies;
+mod callbacks;
 mod cancel;
 mod document;
 mod errors;

@@ -1,5 +1,6 @@
 //! The promises that hold whatever tells workers what to claim. Test targets include this file, one for each backend.
 
+mod callbacks;
 mod crash;
 mod fencing;
 mod handler;

@@ -2,6 +2,7 @@
 //! own, and ends with a check of the invariants.
 
 mod attempts;
+mod callbacks;
 mod cancel;
 mod claim;
 mod claim_batches;

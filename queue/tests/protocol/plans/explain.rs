@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::sql;
 
 /// Tables that a hot statement must never read from end to end. The rest have a row per process, queue or running task.
-const BIG: [&str; 9] = [
+const BIG: [&str; 10] = [
     "records",
     "outcomes",
     "failures",
@@ -19,6 +19,7 @@ const BIG: [&str; 9] = [
     "unique_keys",
     "keyed_tasks",
     "idempotency_keys",
+    "callbacks",
 ];
 
 /// What one execution of a statement did.
@@ -85,6 +86,17 @@ impl Reading {
         let tables = executed.filter_map(|node| node["Relation Name"].as_str());
         let big = tables.filter(|table| BIG.iter().any(|big| table.starts_with(big)));
         big.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Fails if a table was read at all.
+    pub(super) fn reads_nothing_of(&self, table: &str) {
+        let mut nodes = Vec::new();
+        collect(&self.plan, &mut nodes);
+        let is_read = nodes.into_iter().any(|node| {
+            let is_scan = node["Node Type"].as_str().is_some_and(|kind| kind.contains("Scan"));
+            is_scan && node["Relation Name"] == table && number(node, "Actual Loops") > 0.0
+        });
+        assert!(!is_read, "reads {table}\n{}", outline(&self.plan, 0));
     }
 
     /// Pages looked at.

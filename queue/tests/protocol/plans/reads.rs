@@ -1,6 +1,8 @@
 //! Big tables are never read from end to end, and what is read depends on what is asked for.
 
 use diesel_async::AsyncPgConnection;
+use queue::BatchId;
+use uuid::Uuid;
 
 use super::{
     Planned, big_queue,
@@ -41,6 +43,7 @@ async fn array(connection: &mut AsyncPgConnection, query: &str) -> String {
     format!("'{{{}}}'", lines.join(","))
 }
 
+const FINISH: &str = "INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, result, error, claimed_at)";
 const ALIVE: &str = "(SELECT max(id) FROM taskrow.workers WHERE dead_at IS NULL)";
 
 async fn claiming(queue: &mut Harness) {
@@ -78,25 +81,45 @@ async fn finishing(queue: &mut Harness) {
     let ids = array(&mut queue.durable, &format!("SELECT taskrow.batch_task(batch, 0) FROM {some}")).await;
     let of = |value: &str| format!("'{{{}}}'", vec![value; 64].join(","));
     let (ones, nothing) = (of("1"), of("NULL"));
-    let given = format!("{worker}, {leases}, {ids}, {ones}, {nothing}, {nothing}");
-    let finish = explain(
-        &mut queue.durable,
-        "INSERT INTO taskrow.outcomes (task_id, worker, attempt, status, result, error, claimed_at)",
-        &given,
-    )
-    .await;
+    let given_to_finish = format!("{worker}, {leases}, {ids}, {ones}, {nothing}, {nothing}");
+    let finish = explain(&mut queue.durable, FINISH, &given_to_finish).await;
     assert_eq!(finish.rows(), 64.0);
     // A lease: locked, and looked up to be shrunk or deleted.
     finish.is_bounded("finish of 64 leases", 64.0 * 3.0);
+    // Nobody has ever used them.
+    finish.reads_nothing_of("callbacks");
     let given = format!("{worker}, {ids}, {ones}");
     let repeat = explain(&mut queue.durable, "o.status = g.status", &given).await;
     repeat.is_bounded("looking for outcomes written before", 64.0);
+    callbacks(queue, &given_to_finish).await;
     for action in ["1", "2", "3"] {
         let given = format!("{worker}, {leases}, {ids}, {}, {}, {nothing}", of(action), of("1000"));
         let requeue = explain(&mut queue.durable, "moved AS MATERIALIZED", &given).await;
         assert_eq!(requeue.rows(), 64.0);
         requeue.is_bounded("giving back 64 leases", 64.0 * 3.0);
     }
+}
+
+/// Many tasks have callbacks, and few of them those that end.
+async fn callbacks(queue: &mut Harness, given_to_finish: &str) {
+    sql::run(
+        &mut queue.durable,
+        "INSERT INTO taskrow.callbacks (task_id, url) SELECT task_id, 'x' FROM taskrow.outcomes LIMIT 5000;
+         INSERT INTO taskrow.callbacks (task_id, url) SELECT batch, 'x' FROM taskrow.leases;
+         UPDATE taskrow.callbacks SET due_at = now() WHERE task_id IN (SELECT task_id FROM taskrow.outcomes LIMIT 100)",
+    )
+    .await;
+    let finish = explain(&mut queue.durable, FINISH, given_to_finish).await;
+    finish.is_bounded("finish of 64 leases with callbacks", 64.0 * 5.0);
+    let batches = format!("'{{{}}}'", (0..64).map(|_| BatchId::new().uuid().to_string()).collect::<Vec<_>>().join(","));
+    let make = explain(&mut queue.durable, "WITH due AS MATERIALIZED", &format!("{batches}, 'x', 1, 1000")).await;
+    assert_eq!(make.rows(), 64.0);
+    // A callback: chosen, and deleted. An outcome: seen to be there, and read. A record.
+    make.is_bounded("64 callbacks", 64.0 * 5.0 + 64.0);
+    let sweep = explain(&mut queue.durable, "ended AS MATERIALIZED", &format!("'{}', 1000", Uuid::nil())).await;
+    // A row that is not due, locked, marked, and its outcome; those that are due lie between.
+    sweep.is_bounded("a page of a sweep", 1000.0 * 4.0 + 100.0);
+    sql::run(&mut queue.durable, "TRUNCATE taskrow.callbacks").await;
 }
 
 async fn rescuing(queue: &mut Harness) {

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use queue::{
     Status,
+    callbacks::{Sweeper, make},
     claim::{Floors, claim, claim_batches},
     explain,
     inspect::Filter,
@@ -73,6 +74,8 @@ pub(super) async fn run_each(queue: &mut Harness) {
     queue.cancel(later).await;
     queue.rescue().await;
     run_keyed(queue).await;
+    make(&mut queue.durable).await.unwrap();
+    Sweeper::default().sweep(&mut queue.durable).await.unwrap();
     for status in Status::ALL.into_iter().map(Some).chain([None]) {
         queue.list(&Filter { status, limit: 5, ..Filter::default() }).await;
     }

@@ -41,7 +41,7 @@ pub(crate) fn task() -> NewTask {
         timeout: Duration::from_secs(60),
         start: Start::Now,
     };
-    NewTask { options, payload: json("null") }
+    NewTask { options, payload: json("null"), callback_url: None }
 }
 
 /// So many of the same.

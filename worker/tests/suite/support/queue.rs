@@ -39,7 +39,7 @@ pub(crate) fn task(kind: &str, payload: &str) -> NewTask {
     let lane = Lane { queue: name("default"), kind: name(kind) };
     let timeout = Duration::from_secs(60);
     let options = Options { lane, priority: 0, max_attempts: 5, timeout, start: Start::Now };
-    NewTask { options, payload: Json::parse(payload.as_bytes()).expect("JSON") }
+    NewTask { options, payload: Json::parse(payload.as_bytes()).expect("JSON"), callback_url: None }
 }
 
 /// The same task so many times.
