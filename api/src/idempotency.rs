@@ -191,6 +191,7 @@ mod tests {
                 start: Start::Now,
             },
             payload: Json::parse(b"1").unwrap(),
+            callback_url: None,
         };
         change(&mut task);
         task
@@ -210,6 +211,7 @@ mod tests {
             task(|task| task.options.start = Start::After(Duration::from_secs(2))),
             task(|task| task.options.start = Start::At(chrono::DateTime::UNIX_EPOCH)),
             task(|task| task.payload = Json::parse(b"1.0").unwrap()),
+            task(|task| task.callback_url = Some("https://a.example/".into())),
         ];
         let mut all: Vec<_> =
             tasks.iter().map(|task| fingerprint(Route::Task, std::slice::from_ref(task), &[])).collect();

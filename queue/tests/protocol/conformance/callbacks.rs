@@ -198,7 +198,7 @@ async fn tasks_and_callbacks_are_stored_together_and_once(queue: &mut Harness) {
     tasks[69] = told(task());
     let submission = Submission::new(tasks);
     for expected in [Stored::Now(Default::default()), Stored::Before] {
-        assert_eq!(store(&mut queue.durable, &submission).await.unwrap(), expected);
+        assert_eq!(store(&queue.durable, &submission).await.unwrap(), expected);
     }
     let ids = sql::lines(&mut queue.durable, "SELECT task_id FROM taskrow.callbacks ORDER BY task_id").await;
     let mut expected = [3, 69].map(|index: usize| submission.ids()[index].to_string());
@@ -206,7 +206,7 @@ async fn tasks_and_callbacks_are_stored_together_and_once(queue: &mut Harness) {
     assert_eq!(ids, expected);
     // What cannot be stored leaves no callback.
     let unnamed = NewTask { callback_url: Some("".into()), ..task() };
-    store(&mut queue.durable, &Submission::new(vec![task(), unnamed])).await.unwrap_err();
+    store(&queue.durable, &Submission::new(vec![task(), unnamed])).await.unwrap_err();
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.records").await, 70);
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.callbacks").await, 2);
 }

@@ -86,7 +86,7 @@ async fn a_delay_schedules(queue: &mut Harness) {
         task().after(Duration::from_secs(3600)),
     ]);
     let ids = submission.ids().to_vec();
-    let stored = store(&mut queue.durable, &submission).await.unwrap();
+    let stored = store(&queue.durable, &submission).await.unwrap();
     assert_eq!(stored, Stored::Now(HashSet::from([ids[0].batch()])));
     let [later, now, at_once, with_it] = [0, 1, 2, 3].map(|index| ids[index]);
     for id in [later, with_it] {
@@ -124,8 +124,8 @@ async fn what_falls_due_while_it_is_stored_stands_in_one_place(queue: &mut Harne
 
 async fn storing_twice_stores_once(queue: &mut Harness) {
     let submission = Submission::new(vec![task(), task().after(Duration::from_secs(3600))]);
-    assert!(matches!(store(&mut queue.durable, &submission).await.unwrap(), Stored::Now(_)));
-    assert_eq!(store(&mut queue.durable, &submission).await.unwrap(), Stored::Before);
+    assert!(matches!(store(&queue.durable, &submission).await.unwrap(), Stored::Now(_)));
+    assert_eq!(store(&queue.durable, &submission).await.unwrap(), Stored::Before);
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.records").await, 2);
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.ready").await, 1);
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.scheduled").await, 1);
@@ -133,11 +133,11 @@ async fn storing_twice_stores_once(queue: &mut Harness) {
 
 async fn storing_again_after_the_tasks_moved_changes_nothing(queue: &mut Harness) {
     let submission = Submission::new(several(3, &task()));
-    store(&mut queue.durable, &submission).await.unwrap();
+    store(&queue.durable, &submission).await.unwrap();
     let worker = queue.worker().await;
     let claimed = queue.claim(worker, 2).await;
     queue.finish_all(worker, &claimed[..1], crate::support::harness::done()).await;
-    assert_eq!(store(&mut queue.durable, &submission).await.unwrap(), Stored::Before);
+    assert_eq!(store(&queue.durable, &submission).await.unwrap(), Stored::Before);
     for (id, status) in submission.ids().to_vec().into_iter().zip([Status::Done, Status::Processing, Status::Queued]) {
         assert_eq!(queue.status(id).await, status);
     }
@@ -146,7 +146,7 @@ async fn storing_again_after_the_tasks_moved_changes_nothing(queue: &mut Harness
 async fn all_or_nothing(queue: &mut Harness) {
     let mut tasks = several(100, &task());
     tasks[70].options.priority = 101; // Beyond what the schema allows; callers never send it.
-    assert!(store(&mut queue.durable, &Submission::new(tasks)).await.is_err());
+    assert!(store(&queue.durable, &Submission::new(tasks)).await.is_err());
     for table in ["records", "ready", "scheduled"] {
         assert_eq!(queue.number(&format!("SELECT count(*) FROM taskrow.{table}")).await, 0, "{table}");
     }

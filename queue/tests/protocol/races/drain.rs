@@ -34,13 +34,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Stores its share in pieces of random size, in three lanes and at three priorities.
 async fn submit_share(database: Database, mut random: fastrand::Rng) {
-    let mut connection = database.connect(session::DURABLE).await.unwrap();
+    let connection = database.connect(session::DURABLE).await.unwrap();
     let mut left = TASKS / SUBMITTERS;
     while left > 0 {
         let count = random.usize(1..=500).min(left);
         let queue = ["a", "b", "c"][random.usize(..3)];
         let given = task().lane(queue, "echo").priority(random.i16(-1..=1));
-        store(&mut connection, &Submission::new(several(count, &given))).await.unwrap();
+        store(&connection, &Submission::new(several(count, &given))).await.unwrap();
         left -= count;
     }
 }

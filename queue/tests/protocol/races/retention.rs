@@ -124,7 +124,7 @@ async fn cleaning_under_load() {
             let worker = crate::support::harness::register(&mut connection, &["default"], &["echo"]).await;
             while !stop.is_cancelled() {
                 let submission = queue::submit::Submission::new(vec![crate::support::tasks::task(); 5]);
-                queue::submit::store(&mut connection, &submission).await.unwrap();
+                queue::submit::store(&connection, &submission).await.unwrap();
                 let id = submission.ids()[n];
                 queue::cancel::cancel(&mut connection, id).await.unwrap();
                 retry(&mut connection, id).await.unwrap();

@@ -56,7 +56,7 @@ impl Harness {
 
     pub(crate) async fn submit(&mut self, tasks: Vec<NewTask>) -> Vec<TaskId> {
         let submission = Submission::new(tasks);
-        let stored = store(&mut self.durable, &submission).await.unwrap();
+        let stored = store(&self.durable, &submission).await.unwrap();
         assert!(matches!(stored, Stored::Now(_)), "{stored:?}");
         submission.ids().to_vec()
     }
