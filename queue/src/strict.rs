@@ -13,8 +13,6 @@ use crate::task::{Lane, Name};
 
 /// Most kinds a queue can be limited to.
 pub const KINDS_LIMIT: usize = 100;
-/// Kinds that begin so are Taskrow's own: every queue accepts them.
-pub const INTERNAL: &str = "taskrow.";
 
 /// The kinds that a queue accepts.
 pub type Kinds = BTreeSet<Name>;
@@ -34,8 +32,7 @@ impl Strict {
     /// The kinds that the lane's queue accepts instead of the lane's; none: it accepts it.
     pub fn refuses(&self, lane: &Lane) -> Option<&Kinds> {
         let kinds = self.by_queue.get(&lane.queue)?;
-        let is_accepted = kinds.contains(&lane.kind) || lane.kind.as_str().starts_with(INTERNAL);
-        (!is_accepted).then_some(kinds)
+        (!kinds.contains(&lane.kind)).then_some(kinds)
     }
 
     /// The same with one queue changed.

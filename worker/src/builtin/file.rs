@@ -9,7 +9,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use queue::task::Name;
+use queue::{
+    callbacks::{KIND as CALLBACK_KIND, RESERVED},
+    task::Name,
+};
 use serde::Deserialize;
 use service::exit::Failure;
 use toml::{Table, Value};
@@ -17,12 +20,9 @@ use toml::{Table, Value};
 use super::{
     command::CommandKind,
     email::EmailKind,
-    http::{CALLBACK_KIND, CallbacksConfig, HttpConfig},
+    http::{CallbacksConfig, HttpConfig},
 };
 use crate::Builder;
-
-/// What the names of the kinds start with whose tasks the queue makes itself.
-const RESERVED: &str = "taskrow.";
 
 /// A file whose kinds and fields are known. What they say is checked when they are registered.
 #[derive(Debug)]

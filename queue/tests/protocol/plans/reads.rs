@@ -112,7 +112,7 @@ async fn callbacks(queue: &mut Harness, given_to_finish: &str) {
     let finish = explain(&mut queue.durable, FINISH, given_to_finish).await;
     finish.is_bounded("finish of 64 leases with callbacks", 64.0 * 5.0);
     let batches = format!("'{{{}}}'", (0..64).map(|_| BatchId::new().uuid().to_string()).collect::<Vec<_>>().join(","));
-    let make = explain(&mut queue.durable, "WITH due AS MATERIALIZED", &format!("{batches}, 'x', 1, 1000")).await;
+    let make = explain(&mut queue.durable, "told AS MATERIALIZED", &format!("{batches}, 'x', 1, 1000")).await;
     assert_eq!(make.rows(), 64.0);
     // A callback: chosen, and deleted. An outcome: seen to be there, and read. A record.
     make.is_bounded("64 callbacks", 64.0 * 5.0 + 64.0);

@@ -21,9 +21,6 @@ use super::{
     target::Target,
 };
 
-/// The kind of the tasks by which the queue tells clients of outcomes.
-pub(in crate::builtin) const CALLBACK_KIND: &str = "taskrow.callback";
-
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// As long as a task may run at most.
 const TIMEOUT_MAX: Duration = queue::task::TIMEOUT_LIMIT;

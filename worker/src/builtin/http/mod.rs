@@ -21,4 +21,4 @@ mod retry_after;
 mod signature;
 mod target;
 
-pub(super) use self::config::{CALLBACK_KIND, CallbacksConfig, HttpConfig};
+pub(super) use self::config::{CallbacksConfig, HttpConfig};
