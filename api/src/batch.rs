@@ -13,7 +13,7 @@ use serde_json::{error::Category, json, value::RawValue};
 use crate::{
     body::Format,
     config::TaskArgs,
-    options::{BadOption, Given, duration, unique},
+    options::{BadOption, Given, duration, one_of, unique},
     problem::{Kind, Problem},
     strict,
 };
@@ -128,6 +128,7 @@ fn task(
         wait: None,
     };
     let callback_url = given.callback_url(defaults).map_err(told)?;
+    one_of(callback_url.as_deref(), unique.as_ref()).map_err(told)?;
     let options = given.check(defaults, now).and_then(|options| match strict {
         Some(strict) => strict::check(strict, &options.lane).map(|()| options).map_err(BadOption::from),
         None => Ok(options),

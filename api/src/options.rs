@@ -144,6 +144,14 @@ impl Given {
     }
 }
 
+/// Refuses a callback beside a unique key: the task that answers may be another request's, with a callback of its own or none.
+pub(crate) fn one_of(callback_url: Option<&str>, unique: Option<&Unique>) -> Result<(), BadOption> {
+    match (callback_url, unique) {
+        (Some(_), Some(_)) => Err(bad("callback_url", "cannot be given together with unique_key")),
+        _ => Ok(()),
+    }
+}
+
 /// A unique key and its mode, if a key is given.
 pub(crate) fn unique(key: Option<&str>, mode: Option<&str>) -> Result<Option<Unique>, BadOption> {
     let Some(key) = key else {

@@ -88,9 +88,15 @@ statement! {
     "SELECT pg_notify('taskrow', hint) IS NOT NULL FROM unnest($1::text[]) AS hint"
 }
 
-/// Takes a shared connection, so that it can be sent behind another statement without waiting for that one's answer.
-async fn send(connection: &AsyncPgConnection, hints: &[String]) -> QueryResult<()> {
-    let _: Vec<(bool,)> = Send { hints }.load(&mut &*connection).await?;
+statement! {
+    /// As [`Send`], on the connection of somebody who has more to do than to wait for the lock that sessions with `NOTIFY` hold while they commit.
+    struct SendAlong<'a> -> (Bool,) { hints: &'a [String] => Array<Text> }
+    "SELECT pg_notify('taskrow', hint) IS NOT NULL
+     FROM (SELECT set_config('lock_timeout', '50ms', true)) AS bound CROSS JOIN unnest($1::text[]) AS hint"
+}
+
+async fn send(connection: &mut AsyncPgConnection, hints: &[String]) -> QueryResult<()> {
+    let _: Vec<(bool,)> = Send { hints }.load(connection).await?;
     Ok(())
 }
 
@@ -114,9 +120,11 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Sends them.
+    /// Sends them. Fails when a commit of another session keeps the cluster's lock of notifications for 50 ms: then
+    /// [tell](Notifier::tell) them.
     pub async fn send(&self, connection: &AsyncPgConnection) -> QueryResult<()> {
-        send(connection, &self.hints).await
+        let _: Vec<(bool,)> = SendAlong { hints: &self.hints }.load(&mut &*connection).await?;
+        Ok(())
     }
 }
 
@@ -252,7 +260,7 @@ async fn listen_once(
             return reason;
         }
         // A half-open socket or a pooler in between looks like silence. Our own notification must come back.
-        match time::timeout(PROBE_PATIENCE, send(&connection, std::slice::from_ref(&probe))).await {
+        match time::timeout(PROBE_PATIENCE, send(&mut connection, std::slice::from_ref(&probe))).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return "no answer to a probe".to_owned(),

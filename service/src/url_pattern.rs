@@ -21,6 +21,11 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, de};
 use url::{Host, Url};
 
+/// Longest URL that any pattern allows, in bytes: what servers commonly take.
+const LENGTH_LIMIT: usize = 8192;
+/// How often a path is decoded to find out what it hides.
+const DECODINGS: usize = 5;
+
 /// Which URLs are allowed. Read with [`FromStr`]; shown as it was normalised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UrlPattern {
@@ -71,8 +76,11 @@ pub enum BadPattern {
 impl UrlPattern {
     /// Whether it allows `url`. Never one with a user or a password in it, nor one whose path could lead out of the
     /// pattern's for a receiver that decodes it (`%2e%2e%2f`).
+    ///
+    /// Never one of more than 8192 bytes.
     pub fn matches(&self, url: &Url) -> bool {
-        url.scheme() == self.scheme
+        url.as_str().len() <= LENGTH_LIMIT
+            && url.scheme() == self.scheme
             && url.username().is_empty()
             && url.password().is_none()
             && url.port_or_known_default() == Some(self.port)
@@ -107,14 +115,15 @@ impl Paths {
 /// they are escaped themselves, a backslash, or with a parameter (`..;x`).
 fn climbs(path: &str) -> bool {
     let mut path = path.to_owned();
-    loop {
+    for _ in 0..DECODINGS {
         let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
         if decoded == path {
-            break;
+            return path.split(['/', '\\']).any(|part| part.split(';').next() == Some(".."));
         }
         path = decoded;
     }
-    path.split(['/', '\\']).any(|part| part.split(';').next() == Some(".."))
+    // Nobody escapes an escape that often in good faith, and to find its end could take as many steps as it is long.
+    true
 }
 
 impl FromStr for UrlPattern {
@@ -351,6 +360,16 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UrlPattern>(), Err(reason), "{text:?}");
         }
+    }
+
+    #[test]
+    fn escapes_of_escapes_without_end_and_endless_urls_are_refused() {
+        let pattern = pattern("https://a.example.com/hooks/*");
+        let url = |path: String| Url::parse(&format!("https://a.example.com/hooks/{path}")).unwrap();
+        assert!(pattern.matches(&url("%252525".to_owned())));
+        assert!(!pattern.matches(&url(format!("%{}", "25".repeat(4000)))));
+        assert!(pattern.matches(&url("a".repeat(8000))));
+        assert!(!pattern.matches(&url("a".repeat(9000))));
     }
 
     #[test]

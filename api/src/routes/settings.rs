@@ -41,8 +41,8 @@ pub(crate) struct QueueSettings {
 
 /// Make a queue strict, or not
 ///
-/// A strict queue accepts the listed kinds only: a submit of another one is refused with 422. What was accepted before is not touched, and
-/// kinds that begin with `taskrow.` are always accepted. Other API processes follow within seconds. A queue may be made strict before
+/// A strict queue accepts the listed kinds only: a submit of another one is refused with 422. What was accepted before is not touched.
+/// Other API processes follow within seconds. A queue may be made strict before
 /// its first task.
 #[utoipa::path(
     patch,

@@ -3,7 +3,7 @@
 use axum::{
     body::Body,
     extract::{RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
 use chrono::{DateTime, Utc};
@@ -24,12 +24,15 @@ use crate::{
     batch::malformed,
     body::Format,
     idempotency::{self, Route},
-    options::Given,
+    options::{Given, one_of},
     problem::{Kind, Problem},
     state::AppState,
     submitter::{Accepted, SubmitError},
     waits::{Wait, Waited, final_in_time},
 };
+
+/// What became of a task that was submitted with a key, also where the body does not say it.
+const DISPOSITION: HeaderName = HeaderName::from_static("taskrow-disposition");
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -145,6 +148,7 @@ pub(crate) struct Submitted {
         headers(
             ("Location" = String, description = "`/tasks/{id}`"),
             ("Idempotency-Replayed" = Option<String>, description = "`true`: this request was stored before"),
+            ("Taskrow-Disposition" = Option<String>, description = "With a key: `disposition`, also where the body is the whole task"),
         ),
     ), (
         status = 201,
@@ -170,6 +174,7 @@ pub(crate) async fn submit(
     let wait = Wait::asked(&headers, given.wait);
     let (key, unique) = (idempotency::key(&headers)?, given.unique.take());
     let callback_url = given.callback_url(&state.args.task)?;
+    one_of(callback_url.as_deref(), unique.as_ref())?;
     let options = given.check(&state.args.task, Utc::now())?;
     state.strict.check(&options.lane)?;
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
@@ -204,6 +209,9 @@ pub(crate) async fn submit(
         Some(wait) => Box::pin(answer_later(&state, &submitted, status, wait)).await,
     };
     mark_replayed(&mut response, &keyed);
+    if let Some(task) = keyed.first() {
+        response.headers_mut().insert(DISPOSITION, HeaderValue::from_static(task.how.as_str()));
+    }
     let location =
         HeaderValue::from_str(&format!("/tasks/{}", submitted.id)).expect("a UUID in a path is a header value");
     response.headers_mut().insert(header::LOCATION, location);

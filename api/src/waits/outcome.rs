@@ -57,16 +57,20 @@ pub(crate) async fn final_in_time(reads: &Reads, waits: &Waits, id: TaskId, wait
     let deadline = Instant::now() + wait.span();
     let Some(watch) = waits.watch(id, Question::Outcome) else { return Waited { task: None, as_wished: false } };
     loop {
-        match time::timeout_at(deadline, watch.news()).await {
-            Ok(News::Changed) => {}
+        let is_last = match time::timeout_at(deadline, watch.news()).await {
+            Ok(News::Changed) => false,
             Ok(News::Closing) => return Waited { task: None, as_wished: false },
-            Err(_) => return Waited { task: None, as_wished: true },
-        }
+            // Looks are up to a second apart: what ended since the last one has ended in time.
+            Err(_) => true,
+        };
         let read = time::timeout_at(deadline + LAST_READ, reads.get(id)).await;
         if let Ok(Ok(Some(task))) = read
             && task.status.is_final()
         {
             return Waited { task: Some(task), as_wished: true };
+        }
+        if is_last {
+            return Waited { task: None, as_wished: true };
         }
     }
 }

@@ -56,3 +56,13 @@ async fn kinds_of_taskrow_itself_cannot_be_submitted() {
     assert!(refused["errors"][0]["reason"].as_str().unwrap().starts_with("kind: "), "{refused}");
     app.submit("?kind=taskrow", "1").await;
 }
+
+#[tokio::test]
+async fn a_task_that_may_be_another_requests_takes_no_callback() {
+    let app = allowing(&["https://a.example"]).start().await;
+    let refused = app.post_json("/tasks?unique_key=k&callback_url=https://a.example/", "1").await;
+    assert_eq!(refused.problem(422, "invalid-option")["option"], "callback_url");
+    let item = r#"[{"payload": 1, "unique_key": "k", "callback_url": "https://a.example/"}]"#;
+    let refused = app.post_json("/tasks/batch", item).await.problem(422, "invalid-batch");
+    assert!(refused["errors"][0]["reason"].as_str().unwrap().starts_with("callback_url: "), "{refused}");
+}

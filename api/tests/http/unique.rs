@@ -26,6 +26,7 @@ async fn an_open_task_is_the_answer_until_it_ends() {
     let path = "/tasks?unique_key=invoice%2042&priority=4";
     let first = app.post_json(path, "1").await;
     assert_eq!(told(&first), is(201, "stored", "queued"));
+    assert_eq!(first.header("taskrow-disposition"), "stored");
     let mut worker = TestWorker::register(&app.database).await;
     let mut claimed = Vec::new();
     for stands in ["queued", "processing"] {

@@ -73,6 +73,18 @@ pub enum How {
     Replaced,
 }
 
+impl How {
+    /// As clients read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Replayed => "replayed",
+            Self::Kept => "kept",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
 /// A task that answers one of a request's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
