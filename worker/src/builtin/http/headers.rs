@@ -1,6 +1,6 @@
 //! Headers that the operator adds to requests, secret ones among them.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -77,9 +77,9 @@ impl Headers {
 
     /// Takes the secrets out of a text that came from outside: receivers may answer with the headers they got.
     pub(super) fn redact(&self, mut text: String) -> String {
-        for word in self.secret_words() {
-            if text.contains(word) {
-                text = text.replace(word, REDACTED);
+        for form in self.secret_forms() {
+            if text.contains(form.as_ref()) {
+                text = text.replace(form.as_ref(), REDACTED);
             }
         }
         text
@@ -87,7 +87,17 @@ impl Headers {
 
     /// Length of the longest secret, in bytes: so much more of a text must be known to redact a beginning of it.
     pub(super) fn longest_secret(&self) -> usize {
-        self.secret_words().map(str::len).max().unwrap_or_default()
+        self.secret_forms().map(|form| form.len()).max().unwrap_or_default()
+    }
+
+    /// Secrets as they were sent, and as JSON writes them, with and without a backslash before each slash.
+    fn secret_forms(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.secret_words().flat_map(|word| {
+            let quoted = serde_json::to_string(word).unwrap_or_default();
+            let escaped = quoted.trim_matches('"').to_owned();
+            let slashes = escaped.replace('/', r"\/");
+            [Cow::Borrowed(word), Cow::Owned(escaped), Cow::Owned(slashes)].into_iter().filter(|form| !form.is_empty())
+        })
     }
 
     /// `Bearer abc..` is a secret as far as `abc..` is.

@@ -47,6 +47,14 @@ async fn a_secret_header_is_in_no_error_and_no_result() {
     assert!(error.contains("[secret]") && !error.contains(TOKEN), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_written_as_json_is_redacted_too() {
+    let receiver = Receiver::start(|_, _: &Got| r#"{"plain": "s3/cret+0123", "escaped": "s3\/cret+0123"}"#).await;
+    let lines = format!("url = \"{}\"\nsecret_headers = {{ X-Key = \"DIR/token\" }}", receiver.url("/"));
+    let setup = Setup::kind_and(&lines, &[("token", "s3/cret+0123\n")]).await;
+    assert_eq!(setup.result("1").await["body"], json!(r#"{"plain": "[secret]", "escaped": "[secret]"}"#));
+}
+
 /// Wherever the limit cuts.
 #[tokio::test(flavor = "multi_thread")]
 async fn not_even_the_beginning_of_a_secret_is_kept() {
