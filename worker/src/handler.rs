@@ -50,6 +50,7 @@ pub(crate) type Handlers = BTreeMap<Name, Arc<dyn Handler>>;
 #[derive(Clone, Debug)]
 pub struct Context {
     id: TaskId,
+    lease: i64,
     lane: Lane,
     attempt: i16,
     max_attempts: i16,
@@ -62,6 +63,7 @@ impl Context {
     pub(crate) fn new(task: &Claimed, stop: CancellationToken, reports: Reports) -> Self {
         Self {
             id: task.id,
+            lease: task.lease.0,
             lane: task.lane.clone(),
             attempt: task.attempt,
             max_attempts: task.max_attempts,
@@ -84,6 +86,11 @@ impl Context {
     /// Its kind.
     pub fn kind(&self) -> &str {
         self.lane.kind.as_str()
+    }
+
+    /// The lease it runs under, as `taskrow.leases.id` has it: for logs and audits. Only while it stands can this attempt end the task.
+    pub fn lease(&self) -> i64 {
+        self.lease
     }
 
     /// This attempt's number, from 1.
