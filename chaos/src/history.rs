@@ -111,6 +111,9 @@ pub enum Event {
         /// See `Fault`.
         number: u32,
     },
+    /// Postgres is about to be killed or stopped at once, or was found crashed. Commits that nobody waits for are lost, claims among them, and
+    /// the numbers of their leases come again. (A fast stop and a broken connection lose nothing.)
+    Crash,
 }
 
 /// A request that submits.
