@@ -5,6 +5,7 @@
 //! - [`schedule`]: which [`fault`] comes when, from a seed; [`inject`] does it
 //! - [`load`]: the clients; [`probe`]: the workers' handler
 //! - [`run`]: all of it; [`recovery`]: how long each fault was felt; [`report`]
+//! - [`checker`]: proves from these that every promise was kept
 
 pub mod admin;
 pub mod audit;
@@ -12,6 +13,7 @@ pub mod binaries;
 pub mod collect;
 pub mod disk;
 pub mod fault;
+pub mod checker;
 pub mod history;
 pub mod inject;
 pub mod load;
