@@ -38,6 +38,25 @@ pub enum Rule {
     Starts,
 }
 
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Evidence,
+        Self::Answers,
+        Self::Outcomes,
+        Self::Unacknowledged,
+        Self::Keys,
+        Self::Leases,
+        Self::Fence,
+        Self::Results,
+        Self::Cancelled,
+        Self::Schedule,
+        Self::Pauses,
+        Self::Attempts,
+        Self::Starts,
+    ];
+}
+
 /// Of what it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {

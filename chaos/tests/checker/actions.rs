@@ -1,8 +1,10 @@
 //! Random legal runs pass.
 
+use std::collections::BTreeMap;
+
 use chaos::{
-    checker::{Evidence, check},
-    history::Submit,
+    checker::{Evidence, Rule, check},
+    history::{Event, Submit},
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -132,7 +134,7 @@ fn on_leased(world: &mut World, task: Index, act: impl FnOnce(&mut World, usize)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_can_happen_is_accepted(evidence in run()) {
@@ -145,6 +147,33 @@ proptest! {
         let expected = check(evidence.clone());
         prop_assert_eq!(check(shuffled(evidence, seed)), expected);
     }
+}
+
+#[test]
+fn what_a_crash_undoes_is_allowed_after_one_only() {
+    let mut world = World::default();
+    world.submit(request(1), Fate::Acknowledged);
+    world.crash(0);
+    world.drain();
+    let mut evidence = world.evidence();
+    let verdict = check(evidence.clone());
+    assert!(verdict.holds(), "{verdict}");
+    assert_eq!((verdict.counts.starts, verdict.counts.crashes), (2, 1), "claimed again under the same number");
+    evidence.lines.retain(|line| line.event != Event::Crash);
+    assert_eq!(check(evidence).totals, BTreeMap::from([(Rule::Starts, 1)]));
+}
+
+#[test]
+fn a_worker_may_finish_until_its_lease_is_given_back() {
+    let mut world = World::default();
+    let worker = world.workers[0];
+    world.submit(request(2), Fate::Acknowledged);
+    world.claim(worker, 0, 2);
+    world.die(0, true);
+    world.drain();
+    let verdict = check(world.evidence());
+    assert!(verdict.holds(), "{verdict}");
+    assert_eq!(verdict.counts.marked, 1);
 }
 
 /// Each kind in an order of its own, the same for the same seed.
