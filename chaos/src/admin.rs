@@ -51,7 +51,18 @@ impl Admin {
         let client = self.connect(LIMIT).await?;
         let ran = time::timeout(LIMIT, client.batch_execute(sql)).await;
         ran.map_err(|_| Failure::software(format!("no end after {LIMIT:?}: {sql}")))?
-            .map_err(|error| Failure::software(format!("{error}: {sql}")))
+            .map_err(|error| Failure::software(format!("{}: {sql}", said(&error))))
+    }
+
+    /// Runs statements that may run twice, again until they succeed: another fault may be in the way.
+    pub async fn insist(&self, sql: &str) -> Result<(), Failure> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            match self.run(sql).await {
+                Err(_) if Instant::now() < deadline => time::sleep(PAUSE).await,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// A number, asked again until there is an answer.
@@ -61,7 +72,7 @@ impl Admin {
             let client = self.connect(LIMIT).await?;
             let outcome = match time::timeout(LIMIT, client.query_one(sql, &[])).await {
                 Ok(Ok(row)) => return row.try_get(0).map_err(Failure::software),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => said(&error),
                 Err(_) => "no answer".to_owned(),
             };
             if Instant::now() > deadline {
@@ -75,4 +86,9 @@ impl Admin {
     pub async fn clock(&self) -> Result<i64, Failure> {
         self.number("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").await
     }
+}
+
+/// What the server said; by itself the library tells that it said something.
+fn said(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| error.to_string(), ToString::to_string)
 }

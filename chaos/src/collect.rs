@@ -8,13 +8,14 @@ use tokio::{fs::File, io::AsyncWriteExt};
 
 use crate::admin::Admin;
 
-/// The views of `audit.sql`, and where each goes.
+/// The views of `evidence.sql`, and where each goes.
 const VIEWS: [(&str, &str); 3] =
     [("audit_lines", "audit.jsonl"), ("task_lines", "tasks.jsonl"), ("key_lines", "keys.jsonl")];
 
 /// Writes them all.
 pub async fn collect(admin: &Admin, dir: &Path) -> Result<(), Failure> {
     let client = admin.connect(Duration::from_secs(60)).await?;
+    client.batch_execute(include_str!("evidence.sql")).await.map_err(Failure::software)?;
     // The triggers' table has no statistics, and the whole of it is wanted.
     client.batch_execute("SET jit = off; SET statement_timeout = 0").await.map_err(Failure::software)?;
     for (view, name) in VIEWS {

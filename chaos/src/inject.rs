@@ -8,7 +8,7 @@ use tokio::{task::block_in_place, time};
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
-    disk,
+    debian, disk,
     fault::{End, Fault, Whom},
     history::Event,
     proxy::Mode,
@@ -21,12 +21,6 @@ use crate::{
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// Backends of those under test.
 const THEIRS: &str = "datname = 'app' AND usename = 'app'";
-/// Where Debian puts it; see dev/setup.sh.
-const FAKETIME: [&str; 3] = [
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-    "/usr/lib/faketime/libfaketimeMT.so.1",
-];
 
 /// A fault that is over, by the system's clock, in microseconds since 1970. (It is the database's clock, too.)
 #[derive(Clone, Debug)]
@@ -37,6 +31,8 @@ pub struct Happened {
     pub began: i64,
     /// Since when everything runs again.
     pub over: i64,
+    /// The identity of the worker that it took, if it took one.
+    pub victim: Option<i64>,
 }
 
 /// Now, by the system's clock.
@@ -47,11 +43,25 @@ fn clock() -> i64 {
 
 /// Does it, waits, undoes it.
 pub async fn inject(system: &System, history: &Writer, planned: Planned) -> Result<Happened, Failure> {
+    let victim = match planned.fault {
+        Fault::KillWorker(n) | Fault::SkewWorker(n, _) | Fault::FreezeWorker(n) => newest(system, n).await?,
+        _ => None,
+    };
     history.write(Event::Fault { number: planned.number, what: planned.fault.to_string() });
     let began = clock();
+    if matches!(planned.fault, Fault::RestartPostgres(End::Immediate | End::Killed) | Fault::DiskFull) {
+        history.write(Event::Crash);
+    }
     one(system, planned.fault, planned.lasts).await?;
     history.write(Event::Over { number: planned.number });
-    Ok(Happened { planned, began, over: clock() })
+    Ok(Happened { planned, began, over: clock(), victim })
+}
+
+/// The identity that a worker has now; none if it has not registered.
+async fn newest(system: &System, worker: usize) -> Result<Option<i64>, Failure> {
+    let sql =
+        format!("SELECT coalesce(max(id), 0) FROM taskrow.workers WHERE name = 'worker-{worker}' AND dead_at IS NULL");
+    Ok(Some(system.admin.number(&sql).await?).filter(|id| *id > 0))
 }
 
 async fn one(system: &System, fault: Fault, lasts: Duration) -> Result<(), Failure> {
@@ -121,12 +131,10 @@ async fn freeze(node: &Node, lasts: Duration) -> Result<(), Failure> {
 
 /// The clock that people set is wrong from now on; the monotonic one, by which histories are ordered, is not.
 async fn skew(node: &Node, minutes: i32) -> Result<(), Failure> {
-    let library = FAKETIME.into_iter().find(|path| std::path::Path::new(path).is_file()).ok_or_else(|| {
-        Failure::unavailable("libfaketime is missing: dev/setup.sh --test installs it (Debian: package libfaketime)")
-    })?;
+    let library = debian::faketime()?;
     let mut process = node.process.lock().await;
     process.kill().await?;
-    process.set("LD_PRELOAD", library);
+    process.set("LD_PRELOAD", library.display().to_string());
     process.set("FAKETIME", format!("{minutes:+}m"));
     process.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     process.set("DONT_FAKE_MONOTONIC", "1");
@@ -135,9 +143,9 @@ async fn skew(node: &Node, minutes: i32) -> Result<(), Failure> {
 
 async fn terminate(system: &System, which: &str) -> Result<(), Failure> {
     let sql = format!(
-        "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE {THEIRS} {which}) AS some"
+        "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE {THEIRS} {which}) AS chosen"
     );
-    system.admin.run(&sql).await
+    system.admin.insist(&sql).await
 }
 
 async fn restart_postgres(system: &System, end: End, lasts: Duration) -> Result<(), Failure> {
@@ -191,12 +199,12 @@ async fn exhaust(system: &System, lasts: Duration) -> Result<(), Failure> {
 
 async fn read_only(system: &System, lasts: Duration) -> Result<(), Failure> {
     let admin = &system.admin;
-    admin.run("ALTER SYSTEM SET default_transaction_read_only = on").await?;
-    admin.run("SELECT pg_reload_conf()").await?;
+    admin.insist("ALTER SYSTEM SET default_transaction_read_only = on").await?;
+    admin.insist("SELECT pg_reload_conf()").await?;
     time::sleep(lasts).await;
-    admin.run("BEGIN READ WRITE; COMMIT; SET default_transaction_read_only = off").await?;
-    admin.run("ALTER SYSTEM RESET default_transaction_read_only").await?;
-    admin.run("SELECT pg_reload_conf()").await
+    admin.insist("BEGIN READ WRITE; COMMIT; SET default_transaction_read_only = off").await?;
+    admin.insist("ALTER SYSTEM RESET default_transaction_read_only").await?;
+    admin.insist("SELECT pg_reload_conf()").await
 }
 
 async fn disk_full(system: &System, lasts: Duration) -> Result<(), Failure> {

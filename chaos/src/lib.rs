@@ -4,16 +4,17 @@
 //! - [`system`]: Postgres, PgBouncer, Redis, apis and workers, each [`process`] behind a [`proxy`] of its own
 //! - [`schedule`]: which [`fault`] comes when, from a seed; [`inject`] does it
 //! - [`load`]: the clients; [`probe`]: the workers' handler
-//! - [`run`]: all of it; [`recovery`]: how long each fault was felt; [`report`]
+//! - [`run`]: all of it; [`upgrade`]: the same load, while a release replaces another; [`recovery`]: how long each fault was felt; [`report`]
 //! - [`checker`]: proves from these that every promise was kept
 
 pub mod admin;
 pub mod audit;
 pub mod binaries;
+pub mod checker;
 pub mod collect;
+pub mod debian;
 pub mod disk;
 pub mod fault;
-pub mod checker;
 pub mod history;
 pub mod inject;
 pub mod load;
@@ -27,4 +28,5 @@ pub mod run;
 pub mod schedule;
 pub mod supervise;
 pub mod system;
+pub mod upgrade;
 pub mod writer;

@@ -1,25 +1,14 @@
 //! PgBouncer in transaction mode, for what api and worker send through a pool.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs, net::SocketAddr, path::Path};
 
 use service::exit::Failure;
 
-use crate::{process::Process, system::free_address};
-
-/// Where distributions put it.
-const PLACES: [&str; 4] =
-    ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"];
+use crate::{debian, process::Process, system::free_address};
 
 /// Writes its configuration; nothing runs yet. Where it will listen.
 pub fn prepare(dir: &Path, postgres: SocketAddr, password: &str) -> Result<(Process, String), Failure> {
-    let program = PLACES.iter().map(PathBuf::from).find(|path| path.is_file());
-    let program = program.ok_or_else(|| {
-        Failure::unavailable("PgBouncer is missing: dev/setup.sh --test installs it (Debian: package pgbouncer)")
-    })?;
+    let (program, libraries) = debian::pgbouncer()?;
     let address = free_address()?;
     // It refuses to be root, and becomes somebody else after it has read this.
     let user = if rustix::process::geteuid().is_root() { "user = nobody\n" } else { "" };
@@ -44,6 +33,9 @@ query_wait_timeout = 10
     );
     let file = dir.join("pgbouncer.ini");
     fs::write(&file, configuration).map_err(Failure::software)?;
-    let process = Process::new("pgbouncer", &program, dir)?.argument(&file.display().to_string());
+    let mut process = Process::new("pgbouncer", &program, dir)?.argument(&file.display().to_string());
+    if let Some(libraries) = libraries {
+        process.set("LD_LIBRARY_PATH", libraries.display().to_string());
+    }
     Ok((process, address.to_string()))
 }

@@ -13,7 +13,6 @@ use service::exit::Failure;
 
 use crate::{
     audit::{Change, Row},
-    fault::Fault,
     inject::Happened,
 };
 
@@ -45,7 +44,7 @@ pub struct Cost {
 pub fn costs(dir: &Path, happened: &[Happened]) -> Result<BTreeMap<&'static str, Cost>, Failure> {
     let seen = Seen::read(dir)?;
     let mut costs: BTreeMap<&'static str, Cost> = BTreeMap::new();
-    for (at, fault) in happened.iter().enumerate() {
+    for fault in happened {
         let cost = costs.entry(fault.planned.fault.kind()).or_default();
         cost.faults += 1;
         let before = seen.rate_before(fault.began);
@@ -53,14 +52,7 @@ pub fn costs(dir: &Path, happened: &[Happened]) -> Result<BTreeMap<&'static str,
             cost.from_begin.extend(seen.back_at(fault.began, before));
             cost.from_over.extend(seen.back_at(fault.over, before));
         }
-        if matches!(fault.planned.fault, Fault::KillWorker(_) | Fault::SkewWorker(..) | Fault::FreezeWorker(_)) {
-            let next = happened.get(at + 1..).unwrap_or_default().iter();
-            let next = next.filter(|other| {
-                matches!(other.planned.fault, Fault::KillWorker(_) | Fault::SkewWorker(..) | Fault::FreezeWorker(_))
-            });
-            let until = next.map(|other| other.began).min().unwrap_or(i64::MAX);
-            cost.taken_over.extend(seen.taken_over(fault.began, until));
-        }
+        cost.taken_over.extend(fault.victim.and_then(|worker| seen.taken_over(worker, fault.began)));
     }
     Ok(costs)
 }
@@ -70,8 +62,9 @@ pub fn costs(dir: &Path, happened: &[Happened]) -> Result<BTreeMap<&'static str,
 struct Seen {
     first: i64,
     outcomes: Vec<u32>,
-    /// When each worker was found dead, and when the last task left it after that.
-    dead: BTreeMap<i64, (i64, i64)>,
+    /// When each worker was found dead, and when the last task left it.
+    dead: BTreeMap<i64, i64>,
+    last: BTreeMap<i64, i64>,
 }
 
 impl Seen {
@@ -98,12 +91,10 @@ impl Seen {
                 self.outcomes[slice] += 1;
             }
             Change::Dead { worker } => {
-                self.dead.insert(worker, (row.at, row.at));
+                self.dead.insert(worker, row.at);
             }
             Change::LeaseGone { worker, .. } | Change::LeaseShrunk { worker, .. } => {
-                if let Some((_, last)) = self.dead.get_mut(&worker) {
-                    *last = row.at;
-                }
+                self.last.insert(worker, row.at);
             }
             _ => {}
         }
@@ -135,10 +126,11 @@ impl Seen {
         Some(Duration::from_micros(((back - start) as i64 * SLICE).unsigned_abs()))
     }
 
-    /// How long after a moment the workers that were found dead after it, and before another one, held nothing any more.
-    fn taken_over(&self, at: i64, until: i64) -> Option<Duration> {
-        let found = self.dead.values().filter(|(found, _)| (at..until).contains(found));
-        found.map(|(_, last)| Duration::from_micros((last - at).unsigned_abs())).max()
+    /// How long after a moment this worker held nothing any more, if it was found dead after it.
+    fn taken_over(&self, worker: i64, at: i64) -> Option<Duration> {
+        let found = self.dead.get(&worker).filter(|found| **found >= at)?;
+        let last = self.last.get(&worker).map_or(*found, |last| *last.max(found));
+        Some(Duration::from_micros((last - at).unsigned_abs()))
     }
 }
 
@@ -168,7 +160,8 @@ mod tests {
     use super::*;
 
     fn seen(per_slice: &[u32]) -> Seen {
-        Seen { first: 0, outcomes: per_slice.to_vec(), dead: BTreeMap::from([(7, (3_000_000, 4_500_000))]) }
+        let (dead, last) = (BTreeMap::from([(7, 3_000_000)]), BTreeMap::from([(7, 4_500_000), (8, 5_000_000)]));
+        Seen { first: 0, outcomes: per_slice.to_vec(), dead, last }
     }
 
     #[test]
@@ -185,8 +178,8 @@ mod tests {
     #[test]
     fn who_was_found_dead_after_it_counts() {
         let seen = seen(&[10; 60]);
-        assert_eq!(seen.taken_over(1_000_000, i64::MAX), Some(Duration::from_millis(3500)));
-        assert_eq!(seen.taken_over(3_500_000, i64::MAX), None);
-        assert_eq!(seen.taken_over(1_000_000, 2_000_000), None);
+        assert_eq!(seen.taken_over(7, 1_000_000), Some(Duration::from_millis(3500)));
+        assert_eq!(seen.taken_over(7, 3_500_000), None, "it was found dead before");
+        assert_eq!(seen.taken_over(8, 1_000_000), None, "it was never found dead");
     }
 }

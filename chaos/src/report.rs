@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use service::exit::Failure;
 
 use crate::{
+    checker::{self, Verdict},
     inject::Happened,
     recovery::{Cost, costs},
 };
@@ -13,6 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Report {
     seed: u64,
+    verdict: Verdict,
     costs: BTreeMap<&'static str, Cost>,
     complaints: Vec<String>,
 }
@@ -20,12 +22,13 @@ pub struct Report {
 impl Report {
     /// Reads the evidence in a directory.
     pub fn of(seed: u64, dir: &Path, happened: &[Happened], complaints: Vec<String>) -> Result<Self, Failure> {
-        Ok(Self { seed, costs: costs(dir, happened)?, complaints })
+        let verdict = checker::check_directory(dir).map_err(Failure::software)?;
+        Ok(Self { seed, verdict, costs: costs(dir, happened)?, complaints })
     }
 
     /// Whether nothing was wrong.
     pub fn is_good(&self) -> bool {
-        self.complaints.is_empty()
+        self.verdict.holds() && self.complaints.is_empty()
     }
 }
 
@@ -44,11 +47,21 @@ impl fmt::Display for Report {
         for (kind, cost) in &self.costs {
             writeln!(f, "{kind:32} {cost}")?;
         }
+        writeln!(f, "{}", self.verdict)?;
         for complaint in &self.complaints {
             writeln!(f, "wrong: {complaint}")?;
         }
         let faults: usize = self.costs.values().map(|cost| cost.faults).sum();
         let verdict = if self.is_good() { "PASS" } else { "FAIL" };
-        write!(f, "{verdict} seed={} faults={faults} wrong={}", self.seed, self.complaints.len())
+        let violations: u64 = self.verdict.totals.values().sum();
+        let counts = &self.verdict.counts;
+        write!(
+            f,
+            "{verdict} seed={} faults={faults} tasks={} done={} violations={violations} complaints={}",
+            self.seed,
+            counts.tasks,
+            counts.done,
+            self.complaints.len()
+        )
     }
 }

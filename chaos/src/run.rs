@@ -1,10 +1,18 @@
 //! A whole run: start, load, faults, calm, evidence, verdict.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use service::{exit::Failure, tasks::Tasks};
-use tokio::time::{self, Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{self, Instant},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -51,61 +59,79 @@ pub struct RunArgs {
 /// Runs, and tells what came of it. An error: the run itself failed, and says nothing.
 pub async fn run(args: RunArgs) -> Result<Report, Failure> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
-    let length = Duration::from_secs_f64(args.minutes * 60.0);
-    empty(&args.dir)?;
+    let time = Duration::from_secs_f64(args.minutes * 60.0);
     let settings = Settings {
-        dir: fs::canonicalize(&args.dir).map_err(Failure::software)?,
+        dir: empty(&args.dir)?,
         binaries: Binaries::beside_this()?,
         redis: args.redis,
+        plain: false,
         lease_ttl: args.lease_ttl,
     };
-    let dir = settings.dir.clone();
-    let system = Arc::new(System::start(settings).await?);
+    let run = Run::begin(settings, seed, Amount { tasks: args.tasks, time, plain: false }).await?;
     let shape = Shape {
-        apis: system.apis.len(),
-        workers: system.workers.len(),
+        apis: run.system.apis.len(),
+        workers: run.system.workers.len(),
         redis: args.redis,
         lease_ttl: args.lease_ttl,
-        length,
+        length: time,
     };
     let planned = schedule(seed, &shape);
     info!(seed, faults = planned.len(), minutes = args.minutes, tasks = args.tasks, redis = args.redis, "running");
-    let amount = Amount { tasks: args.tasks, time: length, probes: true };
-    let load = Load::start(system.addresses.clone(), system.admin.clone(), &dir, seed, amount)?;
-    let history = Arc::new(Writer::create(&dir, "harness").map_err(Failure::software)?);
-    let (tasks, stop) = (Tasks::new(), CancellationToken::new());
-    let supervisor = tasks.spawn(supervise(system.clone(), stop.clone()));
+    let happened = play(&run, planned).await?;
+    run.end(happened).await
+}
 
-    let began = Instant::now();
-    let happened = play(&system, &history, planned, began).await?;
-    while !load.is_through() && began.elapsed() < length * 2 {
-        time::sleep(Duration::from_millis(100)).await;
+/// A system under load.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) system: Arc<System>,
+    pub(crate) history: Arc<Writer>,
+    pub(crate) began: Instant,
+    load: Load,
+    seed: u64,
+    time: Duration,
+    supervisor: JoinHandle<Vec<String>>,
+    stop: CancellationToken,
+}
+
+impl Run {
+    /// Starts it.
+    pub(crate) async fn begin(settings: Settings, seed: u64, amount: Amount) -> Result<Self, Failure> {
+        let dir = settings.dir.clone();
+        let system = Arc::new(System::start(settings).await?);
+        let history = Arc::new(Writer::create(&dir, "harness").map_err(Failure::software)?);
+        let stop = CancellationToken::new();
+        let supervisor = Tasks::new().spawn(supervise(system.clone(), stop.clone()));
+        let load = Load::start(system.addresses.clone(), system.admin.clone(), &dir, seed, amount)?;
+        Ok(Self { system, history, began: Instant::now(), load, seed, time: amount.time, supervisor, stop })
     }
-    let accepted = load.accepted();
-    info!(accepted, faults = happened.len(), "calm; waiting for the rest");
-    let mut complaints = load.finish(FINISH_LIMIT).await;
-    complaints.extend(settle(&system).await?);
-    stop.cancel();
-    complaints.extend(supervisor.await.map_err(Failure::software)?);
-    complaints.extend(end(&system).await?);
-    info!("collecting");
-    collect(&system.admin, &dir).await?;
-    Report::of(seed, &dir, &happened, complaints)
+
+    /// Waits until all is calm and everything has ended, ends all processes in order, and judges.
+    pub(crate) async fn end(self, happened: Vec<Happened>) -> Result<Report, Failure> {
+        let Self { system, load, began, time: length, .. } = self;
+        while !load.is_through() && began.elapsed() < length * 2 {
+            time::sleep(Duration::from_millis(100)).await;
+        }
+        info!(accepted = load.accepted(), faults = happened.len(), "calm; waiting for the rest");
+        let mut complaints = load.finish(FINISH_LIMIT).await;
+        complaints.extend(settle(&system).await?);
+        self.stop.cancel();
+        complaints.extend(self.supervisor.await.map_err(Failure::software)?);
+        complaints.extend(end_in_order(&system).await?);
+        info!("collecting");
+        collect(&system.admin, &system.settings.dir).await?;
+        Report::of(self.seed, &system.settings.dir, &happened, complaints)
+    }
 }
 
 /// Makes every fault happen at its time; some overlap.
-async fn play(
-    system: &Arc<System>,
-    history: &Arc<Writer>,
-    planned: Vec<Planned>,
-    began: Instant,
-) -> Result<Vec<Happened>, Failure> {
+async fn play(run: &Run, planned: Vec<Planned>) -> Result<Vec<Happened>, Failure> {
     let tasks = Tasks::new();
     let mut under_way = Vec::new();
     for planned in planned {
-        time::sleep_until(began + planned.at).await;
+        time::sleep_until(run.began + planned.at).await;
         info!(number = planned.number, lasts = ?planned.lasts, "{}", planned.fault);
-        let (system, history) = (system.clone(), history.clone());
+        let (system, history) = (run.system.clone(), run.history.clone());
         under_way.push(tasks.spawn(async move { inject(&system, &history, planned).await }));
     }
     let mut happened = Vec::new();
@@ -131,7 +157,7 @@ async fn settle(system: &System) -> Result<Option<String>, Failure> {
 }
 
 /// Ends every api and worker in order.
-async fn end(system: &System) -> Result<Vec<String>, Failure> {
+async fn end_in_order(system: &System) -> Result<Vec<String>, Failure> {
     let mut complaints = Vec::new();
     for node in system.nodes() {
         node.process.lock().await.signal(rustix::process::Signal::TERM)?;
@@ -146,8 +172,8 @@ async fn end(system: &System) -> Result<Vec<String>, Failure> {
     Ok(complaints)
 }
 
-/// An empty directory; an old one must look like one of these.
-fn empty(dir: &std::path::Path) -> Result<(), Failure> {
+/// An empty directory, in full; an old one must look like one of these.
+pub(crate) fn empty(dir: &Path) -> Result<PathBuf, Failure> {
     let cannot = |error: std::io::Error| Failure::software(format!("{}: {error}", dir.display()));
     if dir.exists() {
         let is_empty = fs::read_dir(dir).map_err(cannot)?.next().is_none();
@@ -156,5 +182,6 @@ fn empty(dir: &std::path::Path) -> Result<(), Failure> {
         }
         fs::remove_dir_all(dir).map_err(cannot)?;
     }
-    fs::create_dir_all(dir).map_err(cannot)
+    fs::create_dir_all(dir).map_err(cannot)?;
+    fs::canonicalize(dir).map_err(cannot)
 }

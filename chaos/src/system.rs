@@ -46,6 +46,8 @@ pub struct Settings {
     pub binaries: Binaries,
     /// Whether Redis tells workers what to claim.
     pub redis: bool,
+    /// Whether all workers are the `worker` binary as it is, without the kind `probe`.
+    pub plain: bool,
     /// Of the workers.
     pub lease_ttl: Duration,
 }
@@ -82,7 +84,7 @@ pub struct System {
     pub apis: Vec<Node>,
     /// Where they listen.
     pub addresses: Vec<SocketAddr>,
-    /// The workers. The last one is the `worker` binary, the others are it with one more kind.
+    /// The workers. The last one is the `worker` binary; the others are it with one more kind, unless the run is a plain one.
     pub workers: Vec<Node>,
 }
 
@@ -216,7 +218,7 @@ impl Ways<'_> {
 
     async fn worker(&self, number: usize, concurrency: u32) -> Result<Node, Failure> {
         let name = format!("worker-{number}");
-        let is_stock = number + 1 == CONCURRENCY.len();
+        let is_stock = self.settings.plain || number + 1 == CONCURRENCY.len();
         let (binary, history) = (&self.settings.binaries, self.settings.dir.display().to_string());
         let node = if is_stock {
             self.node(&name, &binary.worker, &[]).await?

@@ -68,8 +68,8 @@ pub struct Amount {
     pub tasks: u64,
     /// In this time.
     pub time: Duration,
-    /// Whether the workers take the kind `probe`.
-    pub probes: bool,
+    /// Only what the previous release knows, too: no keys, no waiting, and none of the kind `probe`.
+    pub plain: bool,
 }
 
 impl Load {
@@ -90,13 +90,13 @@ impl Load {
         let (submitters, others) = (Tasks::new(), Tasks::new());
         let seeds = |sort: u64, number: u64| fastrand::Rng::with_seed(seed ^ (sort << 32) ^ number);
         for number in 0..SINGLES {
-            submitters.spawn(submit::singles(shared.clone(), seeds(1, number), amount.probes));
+            submitters.spawn(submit::singles(shared.clone(), seeds(1, number), amount.plain));
         }
         for number in 0..BATCHES {
-            submitters.spawn(submit::batches(shared.clone(), seeds(2, number), amount.probes));
+            submitters.spawn(submit::batches(shared.clone(), seeds(2, number), amount.plain));
         }
         for number in 0..READERS {
-            others.spawn(read::reads(shared.clone(), seeds(3, number)));
+            others.spawn(read::reads(shared.clone(), seeds(3, number), amount.plain));
         }
         for number in 0..CANCELLERS {
             others.spawn(cancel::cancels(shared.clone(), seeds(4, number)));

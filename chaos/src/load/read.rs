@@ -23,11 +23,11 @@ pub(super) struct Final {
     pub(super) execution: Option<Uuid>,
 }
 
-pub(super) async fn reads(shared: Arc<Shared>, mut rng: Rng) {
+pub(super) async fn reads(shared: Arc<Shared>, mut rng: Rng, plain: bool) {
     while !shared.stop.is_cancelled() {
         time::sleep(PAUSE.mul_f64(0.5 + rng.f64())).await;
         let Some(task) = shared.one_of_the_latest(&mut rng) else { continue };
-        let path = if rng.u8(..4) == 0 { format!("/tasks/{task}?wait=2") } else { format!("/tasks/{task}") };
+        let path = if !plain && rng.u8(..4) == 0 { format!("/tasks/{task}?wait=2") } else { format!("/tasks/{task}") };
         let request = Request { method: Method::GET, path, body: None, key: None, patience: Duration::from_secs(15) };
         match shared.api.send(&request).await {
             Answer::Yes(_, body) => {

@@ -25,15 +25,15 @@ pub(super) struct Submission {
 }
 
 /// A task of its own.
-pub(super) fn single(rng: &mut Rng, number: u64, probes: bool) -> Submission {
+pub(super) fn single(rng: &mut Rng, number: u64, plain: bool) -> Submission {
     let queue = if rng.u8(..3) == 0 { "brief" } else { "default" };
-    let is_probe = probes && rng.u8(..4) != 0;
+    let is_probe = !plain && rng.u8(..4) != 0;
     let plan = plan(rng);
     let delay_ms = if rng.u8(..6) == 0 { rng.u64(100..4000) } else { 0 };
     let max_attempts = if plan == Plan::Linger { 2 } else { 20 };
     let submit = Submit {
         request: number,
-        key: key(rng, number),
+        key: if plain { None } else { key(rng, number) },
         queue: queue.to_owned(),
         kind: if is_probe { KIND } else { "echo" }.to_owned(),
         delay_ms,
@@ -47,7 +47,7 @@ pub(super) fn single(rng: &mut Rng, number: u64, probes: bool) -> Submission {
     if plan == Plan::Linger {
         path.push_str("&timeout=1s");
     }
-    if rng.u8(..5) == 0 {
+    if !plain && rng.u8(..5) == 0 {
         path.push_str("&wait=3");
     }
     let body = work(rng, number, 0, plan).to_string();
@@ -56,11 +56,11 @@ pub(super) fn single(rng: &mut Rng, number: u64, probes: bool) -> Submission {
 }
 
 /// Many at once.
-pub(super) fn batch(rng: &mut Rng, number: u64, probes: bool) -> Submission {
-    let is_probe = probes && rng.u8(..5) < 2;
+pub(super) fn batch(rng: &mut Rng, number: u64, plain: bool) -> Submission {
+    let is_probe = !plain && rng.u8(..5) < 2;
     let submit = Submit {
         request: number,
-        key: key(rng, number),
+        key: if plain { None } else { key(rng, number) },
         queue: "bulk".to_owned(),
         kind: if is_probe { KIND } else { "echo" }.to_owned(),
         delay_ms: if rng.u8(..10) == 0 { rng.u64(100..3000) } else { 0 },

@@ -22,21 +22,21 @@ const PAUSE: Duration = Duration::from_millis(400);
 /// The singles take this part of the pace; the rest is for batches.
 const SINGLE_PAUSE: Duration = Duration::from_millis(40);
 
-pub(super) async fn singles(shared: Arc<Shared>, mut rng: Rng, probes: bool) {
+pub(super) async fn singles(shared: Arc<Shared>, mut rng: Rng, plain: bool) {
     while !shared.enough.is_cancelled() && !shared.pace.is_through() {
         let number = shared.requests.fetch_add(1, Ordering::Relaxed);
         let _ = shared.pace.take(1);
-        let submission = single(&mut rng, number, probes);
+        let submission = single(&mut rng, number, plain);
         submit(&shared, &mut rng, submission).await;
         let pause = SINGLE_PAUSE.mul_f64(0.5 + rng.f64());
         let _ = shared.enough.run_until_cancelled(time::sleep(pause)).await;
     }
 }
 
-pub(super) async fn batches(shared: Arc<Shared>, mut rng: Rng, probes: bool) {
+pub(super) async fn batches(shared: Arc<Shared>, mut rng: Rng, plain: bool) {
     loop {
         let number = shared.requests.fetch_add(1, Ordering::Relaxed);
-        let submission = batch(&mut rng, number, probes);
+        let submission = batch(&mut rng, number, plain);
         let Some(when) = shared.pace.take(submission.submit.tasks.into()) else { return };
         if shared.enough.run_until_cancelled(time::sleep_until(when)).await.is_none() {
             return;
