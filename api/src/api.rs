@@ -4,14 +4,14 @@ use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use dispatch::Dispatch;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use service::{database::Database, exit::Failure, tasks::Tasks};
+use service::{database::Database, exit::Failure, tasks::Tasks, tokens::Tokens};
 use tokio::{
     net::TcpListener,
     task::JoinHandle,
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     config::ApiArgs, health, metrics::refresh_while_scraped, reads::Reader, router::router, serve::serve,
@@ -29,6 +29,7 @@ pub struct Api {
     args: ApiArgs,
     database: Database,
     dispatch: Dispatch,
+    tokens: Option<Tokens>,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -47,7 +48,13 @@ impl Api {
         };
         let listener = TcpListener::bind(bind).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        Ok(Self { args, database, dispatch, listener, address })
+        Ok(Self { args, database, dispatch, tokens: None, listener, address })
+    }
+
+    /// Lets in only who brings one of these tokens. None, as without this call: everybody.
+    #[must_use]
+    pub fn guarded_by(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// Where it listens: the port that was found when port 0 was asked for.
@@ -65,8 +72,12 @@ impl Api {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
         let drain = self.args.drain.clone();
         let requests = Tasks::new();
-        let state = AppState::new(self.args, self.database, self.dispatch, requests.clone());
-        let parts = Parts::start(&state, self.listener, *drain.drain_budget);
+        if is_open_to_others(self.tokens.as_ref(), self.address) {
+            warn!(address = %self.address, "no API tokens: whoever reaches this address may submit, read and cancel tasks; see API_TOKENS_FILE");
+        }
+        let tokens = self.tokens.clone();
+        let state = AppState::new(self.args, self.database, self.dispatch, self.tokens, requests.clone());
+        let parts = Parts::start(&state, tokens, self.listener, *drain.drain_budget);
         info!(address = %self.address, database = state.database.address(), "serving");
 
         let mut watched = parts.watched;
@@ -95,6 +106,11 @@ impl Api {
     }
 }
 
+/// Whether anybody but this machine's own users may do everything.
+fn is_open_to_others(tokens: Option<&Tokens>, address: SocketAddr) -> bool {
+    tokens.is_none() && !address.ip().to_canonical().is_loopback()
+}
+
 /// What runs in the background, by the order in which it stops.
 struct Parts {
     server: Tasks,
@@ -107,7 +123,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn start(state: &AppState, listener: TcpListener, budget: Duration) -> Self {
+    fn start(state: &AppState, tokens: Option<Tokens>, listener: TcpListener, budget: Duration) -> Self {
         let (server, flushers, loops) = (Tasks::new(), Tasks::new(), Tasks::new());
         let (stop_serving, stop_loops) = (CancellationToken::new(), CancellationToken::new());
         let watched = FuturesUnordered::new();
@@ -140,6 +156,9 @@ impl Parts {
             state.strict.clone(),
             stop_loops.clone(),
         )));
+        if let Some(tokens) = tokens {
+            watched.push(loops.spawn(tokens.watch(stop_loops.clone())));
+        }
         watched.push(loops.spawn(refresh_while_scraped(
             state.overview.clone(),
             state.metrics.scrapes.clone(),
@@ -154,5 +173,32 @@ impl Parts {
             budget,
         )));
         Self { server, flushers, loops, stop_serving, stop_loops, watched }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::tokens::{Scope, Secret, Token, TokenArgs, entry};
+
+    use super::*;
+
+    #[test]
+    fn it_warns_when_others_get_in_without_a_token() {
+        let token = Token::new("a".to_owned(), &[Scope::Read], None).unwrap();
+        let list = entry(&token, &Secret::random().unwrap());
+        let tokens = TokenArgs { api_tokens: Some(list), ..TokenArgs::default() }.tokens().unwrap();
+        for (address, warns) in [
+            ("0.0.0.0:8080", true),
+            ("[::]:8080", true),
+            ("192.0.2.1:80", true),
+            ("127.0.0.1:8080", false),
+            ("127.1.2.3:8080", false),
+            ("[::1]:8080", false),
+            ("[::ffff:127.0.0.1]:8080", false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(is_open_to_others(None, address), warns, "{address}");
+            assert!(!is_open_to_others(tokens.as_ref(), address), "{address}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Not through the group commit: such a request may have to wait for another process that holds its key, and its neighbours must not wait with it.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +14,7 @@ use std::{
 use dispatch::Publisher;
 use queue::{
     NewTask,
-    keyed::{self, Answered, GLOBAL_SCOPE, Idempotency, Outcome, Request, Unique},
+    keyed::{self, Answered, Idempotency, Outcome, Request, Unique},
     wakeup::{Hint, Notifier},
 };
 use tokio::{
@@ -75,9 +76,10 @@ impl Keyed {
     }
 
     /// Stores tasks, all or none, or finds those that stand for them; answers in their order, after the commit. `unique`: the unique keys, by the
-    /// index of their task.
+    /// index of their task. `scope`: whose idempotency key it is.
     pub(crate) async fn submit(
         &self,
+        scope: Cow<'static, str>,
         route: Route,
         key: Option<String>,
         tasks: Vec<NewTask>,
@@ -88,7 +90,7 @@ impl Keyed {
         let request = move || {
             let idempotency = key.map(|key| {
                 let fingerprint = fingerprint(route, &tasks, &unique);
-                Idempotency { scope: GLOBAL_SCOPE.to_owned(), key, fingerprint, ttl }
+                Idempotency { scope: scope.into_owned(), key, fingerprint, ttl }
             });
             Request::new(tasks, unique, idempotency)
         };

@@ -12,13 +12,16 @@
 //! - [`Api`]: bind, run, stop in order; `serve`: connections
 //! - [`router()`]: the route table and the middleware stack; `routes`: a file per route
 //! - [`problem`]: every error a client can see, as RFC 9457
+//! - `access`: who may do what
 //! - `query`, `options`, `body`, `batch`: from a request to tasks
 //! - `idempotency`, `keyed`: submits that carry a key
 //! - [`submitter`]: group commit; `reads`: group reads; `waits`: clients that wait; `store`: everything else that is asked of Postgres
 //! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
+//! - [`token_command`]: makes tokens
 //! - [`load_test`]: a client that puts load on a running API
 
+mod access;
 mod api;
 mod batch;
 mod body;
@@ -44,6 +47,7 @@ mod state;
 mod store;
 mod strict;
 pub mod submitter;
+pub mod token_command;
 mod waits;
 
 pub use crate::{api::Api, config::ApiArgs, router::router, state::AppState};

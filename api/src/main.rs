@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use api::{
     Api, ApiArgs,
     load_test::{self, LoadTestArgs},
+    token_command::{self, TokenCommand},
 };
 use clap::{Parser, Subcommand};
 use dispatch::DispatchArgs;
@@ -14,6 +15,7 @@ use service::{
     shutdown,
     tasks::Tasks,
     telemetry::{self, TelemetryArgs},
+    tokens::TokenArgs,
 };
 
 /// A request makes and drops some hundred small objects; this takes a fifth off the processor time of one.
@@ -28,6 +30,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     api: ApiArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     dispatch: DispatchArgs,
     #[command(flatten)]
@@ -48,6 +52,9 @@ enum Command {
     /// is away at the deadline, 70 a task is missing, not final or not accepted at the deadline, a request was refused for good, or a
     /// signal stopped the run.
     LoadTest(LoadTestArgs),
+    /// Make API tokens.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 #[tokio::main]
@@ -58,11 +65,18 @@ async fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the answer of `api token` is its output")]
 async fn run(cli: Cli) -> Result<(), Failure> {
     telemetry::init(&cli.telemetry)?;
-    if let Some(Command::LoadTest(args)) = cli.command {
-        return load_test::run(&args, shutdown::on_signal(&Tasks::new())?).await;
+    match cli.command {
+        Some(Command::LoadTest(args)) => return load_test::run(&args, shutdown::on_signal(&Tasks::new())?).await,
+        Some(Command::Token(command)) => {
+            print!("{}", token_command::run(command)?);
+            return Ok(());
+        }
+        None => {}
     }
-    let api = Api::bind(cli.api, cli.database.database("api")?, cli.dispatch.dispatch()?).await?;
+    let tokens = cli.tokens.tokens()?;
+    let api = Api::bind(cli.api, cli.database.database("api")?, cli.dispatch.dispatch()?).await?.guarded_by(tokens);
     api.run(shutdown::on_signal(&Tasks::new())?).await
 }

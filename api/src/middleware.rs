@@ -26,13 +26,17 @@ pub(crate) struct Untimed;
 const URI_LIMIT: usize = 8 * 1024;
 
 /// Answers a request by its route. A panic becomes an answer before it is counted; so does every error that has no body yet.
-pub(crate) async fn around(State(state): State<AppState>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let answer = match too_long(&uri) {
         Some(problem) => problem.into_response(),
-        None => catch_panic(next.run(request)).await,
+        // Before the body is read: who may not send it sends it in vain.
+        None => match state.access.refuse(&mut request, route.as_ref()) {
+            Some(refused) => refused,
+            None => catch_panic(next.run(request)).await,
+        },
     };
     let mut response = explain_error(&method, &uri, answer);
     // While the process drains, clients with open connections come back on new ones, which other replicas will accept.

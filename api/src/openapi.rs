@@ -7,11 +7,17 @@ use utoipa::{
     openapi::{
         ContentBuilder, HttpMethod, Ref, ResponseBuilder, ResponsesBuilder,
         path::{Operation, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use crate::problem::{Body, Kind};
+use service::tokens::Scope;
+
+use crate::{
+    access::OPERATIONS,
+    problem::{Body, Kind},
+};
 
 /// What is not made from the routes.
 #[derive(OpenApi)]
@@ -55,6 +61,11 @@ const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
     ]
 };
 
+/// And of those that not everybody may do.
+const ACCESS_ERRORS: &[Kind] = &[Kind::Unauthorized, Kind::Forbidden];
+/// The name of the security scheme.
+const TOKEN: &str = "token";
+
 /// The document before the routes are in it.
 pub(crate) fn base() -> utoipa::openapi::OpenApi {
     Base::openapi()
@@ -63,10 +74,22 @@ pub(crate) fn base() -> utoipa::openapi::OpenApi {
 /// `/openapi.json` and `/docs`.
 pub(crate) fn router(mut document: utoipa::openapi::OpenApi) -> Router {
     for (path, method, kinds) in ERRORS {
-        if let Some(operation) = document.paths.paths.get_mut(*path).and_then(|item| operation(item, method)) {
-            add_errors(operation, kinds);
+        let Some(operation) = document.paths.paths.get_mut(*path).and_then(|item| operation(item, method)) else {
+            continue;
+        };
+        let scope = scope(method, path);
+        if let Some(scope) = scope {
+            ask_for_token(operation, scope);
         }
+        let access = if scope.is_some() { ACCESS_ERRORS } else { &[] };
+        add_errors(operation, &[access, kinds].concat());
     }
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("taskrow_<43 characters>");
+    let scheme = scheme.description(Some(
+        "An API token with the scope that the operation names, or `admin`. Only where the operator has set up tokens.",
+    ));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(scheme.build()));
     let text = Bytes::from(document.to_pretty_json().expect("the document is made of text and numbers"));
     let serve = move || {
         let text = text.clone();
@@ -86,10 +109,28 @@ fn operation<'a>(item: &'a mut PathItem, method: &HttpMethod) -> Option<&'a mut 
     }
 }
 
+fn scope(method: &HttpMethod, path: &str) -> Option<Scope> {
+    let method = match method {
+        HttpMethod::Get => "GET",
+        HttpMethod::Post => "POST",
+        HttpMethod::Delete => "DELETE",
+        HttpMethod::Patch => "PATCH",
+        _ => return None,
+    };
+    OPERATIONS.iter().find(|(of, at, _)| *of == method && *at == path).map(|(_, _, scope)| *scope)
+}
+
+/// A token with this scope; or, where there are no tokens, none.
+fn ask_for_token(operation: &mut Operation, scope: Scope) {
+    let token = SecurityRequirement::new(TOKEN, [scope.as_str()]);
+    operation.security = Some(vec![token, SecurityRequirement::default()]);
+}
+
 /// A response per status, which names the errors behind it.
 fn add_errors(operation: &mut Operation, kinds: &[Kind]) {
     let mut responses = ResponsesBuilder::from(std::mem::take(&mut operation.responses));
     let mut statuses: Vec<_> = kinds.iter().map(|kind| kind.status()).collect();
+    statuses.sort_unstable();
     statuses.dedup();
     for status in statuses {
         let same = kinds.iter().filter(|kind| kind.status() == status);

@@ -4,9 +4,10 @@ use std::{ops::Deref, sync::Arc};
 
 use dispatch::{Dispatch, Publisher};
 use queue::wakeup::Notifier;
-use service::{database::Database, readiness::Readiness, tasks::Tasks};
+use service::{database::Database, readiness::Readiness, tasks::Tasks, tokens::Tokens};
 
 use crate::{
+    access::Access,
     body::Bodies,
     config::ApiArgs,
     health::{POSTGRES, SCHEMA, Suspicion},
@@ -30,6 +31,7 @@ pub struct AppState {
 #[derive(Debug)]
 pub struct Parts {
     pub(crate) args: ApiArgs,
+    pub(crate) access: Access,
     pub(crate) database: Database,
     pub(crate) bodies: Bodies,
     pub(crate) submitter: Submitter,
@@ -48,8 +50,8 @@ pub struct Parts {
 }
 
 impl AppState {
-    /// Wires the parts. `tasks` runs what must outlive its request.
-    pub fn new(args: ApiArgs, database: Database, dispatch: Dispatch, tasks: Tasks) -> Self {
+    /// Wires the parts. `tasks` runs what must outlive its request. Without tokens everybody may do everything.
+    pub fn new(args: ApiArgs, database: Database, dispatch: Dispatch, tokens: Option<Tokens>, tasks: Tasks) -> Self {
         let suspicion = Suspicion::default();
         let readiness = Readiness::new(&[&[POSTGRES, SCHEMA], dispatch.dependencies()].concat());
         let notifier = Notifier::default();
@@ -58,9 +60,11 @@ impl AppState {
         let waits = Waits::new(args.wait.waiters);
         let store = Store::new(&database, &args.read, tasks, suspicion.clone());
         let overview = OverviewCache::new(store.clone());
-        let metrics = Metrics::new(&submitter, &reads, &waits, &store, &readiness, &overview, &dispatch);
+        let metrics =
+            Metrics::new(&submitter, &reads, &waits, &store, &readiness, &overview, &dispatch, tokens.clone());
         let publisher = dispatch.publisher(notifier.clone());
         let parts = Parts {
+            access: Access::new(tokens, metrics.access.clone()),
             keyed: Keyed::new(&args, &store, &publisher, &notifier, &metrics.submit),
             bodies: Bodies::new(&args.http),
             args,

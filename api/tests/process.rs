@@ -203,6 +203,112 @@ async fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
     assert!(stored > acknowledged, "{stored} stored, {acknowledged} and one acknowledged");
 }
 
+#[test]
+fn a_bad_list_of_tokens_is_one_line_and_exit_code_64() {
+    let nowhere = "postgresql://app@127.0.0.1:1/app";
+    let refused = |environment: &[(&str, &str)]| {
+        let line = failure(&api(&[], nowhere).envs(environment.iter().copied()).output().unwrap(), 64);
+        assert!(!line.contains("0123456789"), "{line}");
+        line
+    };
+    assert!(refused(&[("API_TOKENS_FILE", "/nowhere/tokens.toml")]).contains("API_TOKENS_FILE /nowhere/tokens.toml"));
+    assert!(refused(&[("API_TOKENS_FILE", "")]).contains("--api-tokens-file"));
+    assert!(refused(&[("API_TOKENS", "")]).contains("API_TOKENS: holds no token"));
+    let secret =
+        "[[token]]\nname = 'a'\nsha256 = 'taskrow_0123456789012345678901234567890123456789012'\nscopes = ['read']";
+    assert!(refused(&[("API_TOKENS", secret)]).contains("token 1: sha256: is a secret itself"));
+    assert!(refused(&[("API_TOKENS", "x"), ("API_TOKENS_FILE", "y")]).contains("cannot be used with"));
+}
+
+fn new_token(flags: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
+    command.env_clear().args(["token", "new"]).args(flags).output().unwrap()
+}
+
+/// The secret and the entry in what `api token new` prints.
+fn secret_and_entry(output: &Output) -> (String, String) {
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let secret = text.lines().find(|line| line.starts_with("taskrow_")).unwrap().to_owned();
+    (secret, text[text.find("[[token]]").unwrap()..].to_owned())
+}
+
+#[test]
+fn a_new_token_with_a_bad_flag_is_one_line_and_exit_code_64() {
+    for (flags, reason) in [
+        (&["--name=ci"][..], "--scopes"),
+        (&["--scopes=read"], "--name"),
+        (&["--name=ci", "--scopes=write"], "a scope is submit, read, work or admin"),
+        (&["--name=a b", "--scopes=read"], "--name: a name is 1 to 64"),
+        (&["--name=ci", "--scopes=read", "--queues=a b"], "--queues: a name is 1 to 64"),
+        (&["--name=ci", "--scopes=read", "--secret-file=/dev/null"], "--secret-file /dev/null"),
+    ] {
+        let line = failure(&new_token(flags), 64);
+        assert!(line.contains(reason), "{flags:?}: {line}");
+    }
+}
+
+#[test]
+fn a_secret_goes_to_a_file_of_its_owner_or_to_the_output_and_nowhere_twice() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("secret");
+    let flags = ["--name=ci", "--scopes=submit,read", "--queues=mail", "--secret-file", file.to_str().unwrap()];
+    let output = new_token(&flags);
+    let (secret, entry) = (std::fs::read_to_string(&file).unwrap(), String::from_utf8(output.stdout).unwrap());
+    assert!(entry.starts_with("[[token]]\nname = \"ci\"\nsha256 = \""), "{entry}");
+    assert!(entry.ends_with("\"\nscopes = [\"submit\", \"read\"]\nqueues = [\"mail\"]\n"), "{entry}");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    failure(&new_token(&flags), 64);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), secret, "not written over");
+    let (one, two) = (new_token(&flags[..2]), new_token(&flags[..2]));
+    assert_ne!(secret_and_entry(&one).0, secret_and_entry(&two).0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_secret_is_in_a_log_or_an_answer() {
+    let database = testing::database().await;
+    let (secret, entry) = secret_and_entry(&new_token(&["--name=ci", "--scopes=admin"]));
+    let (stranger, _) = secret_and_entry(&new_token(&["--name=ci", "--scopes=admin"]));
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    std::fs::write(&file, &entry).unwrap();
+    let mut command = api(&["--log-format", "json", "--log-level", "trace"], database.url());
+    let mut child = command.env("API_TOKENS_FILE", &file).spawn().unwrap();
+    let (address, log) = address_and_log(&mut child);
+    let client = reqwest::Client::new();
+    let mut answers = String::new();
+    let mut get = async |path: &str, token: &str| {
+        let answer = client.get(format!("http://{address}{path}")).bearer_auth(token).send().await.unwrap();
+        answers.push_str(&format!("{:?}", answer.headers()));
+        answers.push_str(&answer.text().await.unwrap());
+        answers.clone()
+    };
+    for token in [&secret, &stranger, &format!("{secret}x"), &"hunter2".to_owned()] {
+        for path in ["/queues", "/metrics", "/nowhere", "/openapi.json"] {
+            get(path, token).await;
+        }
+    }
+    // An operator's mistake: the secret itself in the list.
+    std::fs::write(&file, entry.replace("scopes", &format!("secret = \"{secret}\"\nscopes"))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !get("/metrics", &secret).await.contains("\ntaskrow_api_tokens_stale 1") {
+        assert!(Instant::now() < deadline, "the mistake is not noticed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let answers = get("/queues", &secret).await;
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let log = log.join().unwrap().join("\n");
+    assert!(log.contains("cannot use the list of API tokens"), "{log}");
+    for text in [&log, &answers] {
+        for token in [&secret, &stranger] {
+            assert!(!text.contains(&token["taskrow_".len()..]), "a secret is shown");
+        }
+        assert!(!text.contains("hunter2"));
+    }
+}
+
 fn terminate(child: &Child) {
     let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
     // The first of several clients that get here decides; later signals would mean "at once".

@@ -198,6 +198,8 @@ pub async fn get_many(
 pub struct Filter {
     /// Only of this queue.
     pub queue: Option<Name>,
+    /// Only of these queues; none: of any.
+    pub among: Option<Vec<Name>>,
     /// Only of this kind.
     pub kind: Option<Name>,
     /// Only in this state.
@@ -217,7 +219,7 @@ pub struct Page {
     pub next: Option<TaskId>,
 }
 
-/// The ids of a page. `$1` before, `$2` rows to look at, `$3` tasks wanted, `$4` queue, `$5` kind, `$6` outcome. The window is
+/// The ids of a page. `$1` before, `$2` rows to look at, `$3` tasks wanted, `$4` queue, `$5` kind, `$6` outcome, `$7` queues. The window is
 /// bounded first and filtered then, so that a filter which matches little cannot make a page expensive.
 macro_rules! page_of {
     ($window:expr, $fits:literal, $edge:literal, $full:literal) => {
@@ -245,7 +247,8 @@ macro_rules! window_of_hot {
     ($table:literal) => {
         concat!(
             "rows AS MATERIALIZED (
-                 SELECT batch, mask, ($4::text IS NULL OR queue = $4) AND ($5::text IS NULL OR kind = $5) AS fits
+                 SELECT batch, mask, ($4::text IS NULL OR queue = $4) AND ($7::text[] IS NULL OR queue = ANY($7))
+                        AND ($5::text IS NULL OR kind = $5) AS fits
                  FROM taskrow.",
             $table,
             " WHERE batch <= $1 ORDER BY batch DESC LIMIT $2),
@@ -275,6 +278,7 @@ macro_rules! page_statement {
                 queue: Option<&'a str> => Nullable<Text>,
                 kind: Option<&'a str> => Nullable<Text>,
                 outcome: Option<i16> => Nullable<SmallInt>,
+                queues: Option<&'a [&'a str]> => Nullable<Array<Text>>,
             }
             $sql
         }
@@ -285,7 +289,8 @@ page_statement!(
     PageOfAll,
     page_of!(
         "win AS MATERIALIZED (
-             SELECT id, 0::smallint AS status, ($4::text IS NULL OR queue = $4) AND ($5::text IS NULL OR kind = $5) AS fits
+             SELECT id, 0::smallint AS status, ($4::text IS NULL OR queue = $4) AND ($7::text[] IS NULL OR queue = ANY($7))
+                    AND ($5::text IS NULL OR kind = $5) AS fits
              FROM taskrow.records WHERE id < $1 ORDER BY id DESC LIMIT $2)",
         "w.fits",
         "SELECT id FROM win ORDER BY id LIMIT 1",
@@ -298,9 +303,10 @@ macro_rules! page_of_outcomes {
     ($window:literal) => {
         page_of!(
             $window,
-            "$4::text IS NULL AND $5::text IS NULL OR EXISTS (
+            "$4::text IS NULL AND $5::text IS NULL AND $7::text[] IS NULL OR EXISTS (
                  SELECT FROM taskrow.records r
-                 WHERE r.id BETWEEN w.id AND w.id AND ($4 IS NULL OR r.queue = $4) AND ($5 IS NULL OR r.kind = $5))",
+                 WHERE r.id BETWEEN w.id AND w.id AND ($4 IS NULL OR r.queue = $4) AND ($7 IS NULL OR r.queue = ANY($7))
+                   AND ($5 IS NULL OR r.kind = $5))",
             "SELECT id FROM win ORDER BY id LIMIT 1",
             "(SELECT count(*) = $2 FROM win)"
         )
@@ -344,6 +350,7 @@ page_statement!(PageOfProcessing, page_of_hot!("leases"));
 
 /// Lists tasks, newest first. Two statements: a task that changes its state between them is left out of a page filtered by state.
 pub async fn list(connection: &mut AsyncPgConnection, filter: &Filter) -> QueryResult<Page> {
+    let among: Option<Vec<&str>> = filter.among.as_ref().map(|names| names.iter().map(Name::as_str).collect());
     macro_rules! load {
         ($name:ident) => {
             $name {
@@ -353,6 +360,7 @@ pub async fn list(connection: &mut AsyncPgConnection, filter: &Filter) -> QueryR
                 queue: filter.queue.as_ref().map(Name::as_str),
                 kind: filter.kind.as_ref().map(Name::as_str),
                 outcome: filter.status.and_then(Status::outcome_code),
+                queues: among.as_deref(),
             }
             .get_result(connection)
             .await?

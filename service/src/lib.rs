@@ -9,6 +9,7 @@
 //! - [`database`]: where Postgres is, how to talk to it (TLS, timeouts), connections that mend themselves
 //! - [`readiness`]: which dependency is missing, as `/ready` tells it
 //! - [`probes`]: the `/live`, `/ready` and `/metrics` routes
+//! - [`tokens`]: who may do what, where operators say so
 //! - [`url_pattern`]: where clients may have something sent to
 
 pub mod authorities;
@@ -20,4 +21,5 @@ pub mod readiness;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
+pub mod tokens;
 pub mod url_pattern;

@@ -11,7 +11,10 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::readiness::Readiness;
+use crate::{
+    readiness::Readiness,
+    tokens::{Tokens, guard},
+};
 
 /// Content type of Prometheus' text format, as `prometheus-client` writes it.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,14 +28,17 @@ pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 /// - `GET /ready`: 200 when every dependency is reached, else 503 with each one named.
 /// - `GET /metrics`: OpenMetrics text.
 pub fn router(readiness: Readiness, metrics: RenderMetrics) -> Router {
+    guarded_router(readiness, metrics, None)
+}
+
+/// As [`router`], with `/metrics` for those only whom a list of tokens lets read them. The others are for everybody: a kubelet has no token.
+pub fn guarded_router(readiness: Readiness, metrics: RenderMetrics, tokens: Option<Tokens>) -> Router {
+    let render = async |State(render): State<RenderMetrics>| ([(header::CONTENT_TYPE, OPENMETRICS)], render());
+    let metrics = Router::new().route("/metrics", get(render).with_state(metrics));
     Router::new()
         .route("/live", get(|| async { Json(json!({"status": "live"})) }))
         .route("/ready", get(ready).with_state(readiness))
-        .route(
-            "/metrics",
-            get(|State(render): State<RenderMetrics>| async move { ([(header::CONTENT_TYPE, OPENMETRICS)], render()) })
-                .with_state(metrics),
-        )
+        .merge(guard(metrics, tokens))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> Response {

@@ -1,6 +1,6 @@
 //! What a load test does.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 use queue::task::Name;
@@ -45,6 +45,9 @@ pub struct LoadTestArgs {
     /// Kind of the tasks. Its handler gets an object: `load_test`, the id of the run, and `n`, a number.
     #[arg(id = "load-test-kind", long = "kind", value_name = "NAME", default_value = DEFAULT_KIND)]
     pub kind: Name,
+    /// File with the API token to send, where the API asks for one; it needs the scopes submit and read.
+    #[arg(id = "load-test-token-file", long = "token-file", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
 }
 
 fn plain_http(text: &str) -> Result<Url, String> {

@@ -1,12 +1,16 @@
 //! Requests to the API.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use queue::Status;
-use reqwest::{StatusCode, header, redirect};
+use reqwest::{
+    StatusCode,
+    header::{self, HeaderMap, HeaderValue},
+    redirect,
+};
 use serde::Deserialize;
-use service::exit::Failure;
+use service::{exit::Failure, tokens::Secret};
 use uuid::Uuid;
 
 use super::{
@@ -63,7 +67,12 @@ pub(super) struct Depth {
 
 impl Client {
     pub(super) fn new(args: &LoadTestArgs) -> Result<Self, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(file) = &args.token_file {
+            headers.insert(header::AUTHORIZATION, bearer(file)?);
+        }
         let http = reqwest::Client::builder()
+            .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -142,4 +151,15 @@ impl Client {
         let mut lanes = queues.into_iter().filter(|queue| queue.name == self.queue).flat_map(|queue| queue.kinds);
         Ok(lanes.find(|lane| lane.kind == self.kind).map(|lane| lane.depth).unwrap_or_default())
     }
+}
+
+/// The token in a file, as a header that is never logged.
+fn bearer(file: &Path) -> Result<HeaderValue, Failure> {
+    let bad = |reason: &dyn std::fmt::Display| Failure::usage(format!("--token-file {}: {reason}", file.display()));
+    let text = fs::read_to_string(file).map_err(|error| bad(&error))?;
+    let secret = Secret::parse(text.trim_end()).ok_or_else(|| bad(&"holds no API token"))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", secret.reveal()));
+    let mut value = value.expect("a secret is plain ASCII");
+    value.set_sensitive(true);
+    Ok(value)
 }

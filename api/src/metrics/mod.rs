@@ -6,6 +6,9 @@
 //! | `taskrow_api_http_requests_total` | counter | method, route, status | requests answered |
 //! | `taskrow_api_http_request_duration_seconds` | histogram | method, route | from the head of a request to the head of its answer; without those that waited for a task |
 //! | `taskrow_api_http_connections` | gauge | | connections open |
+//! | `taskrow_api_access_refused_total` | counter | reason | requests refused by who sent them: `no_token`, `bad_token`, `unknown_token`, `scope`, `queue` |
+//! | `taskrow_api_tokens` | gauge | | tokens in the list; 0: everybody may do everything |
+//! | `taskrow_api_tokens_stale` | gauge | | 1 while the file with the list is bad or gone, so that an older list still holds |
 //! | `taskrow_api_submitted_tasks_total` | counter | | tasks stored |
 //! | `taskrow_api_submit_refused_total` | counter | reason | submitting requests that were not acknowledged |
 //! | `taskrow_api_submit_duration_seconds` | histogram | | from a request's tasks entering the buffer to their commit |
@@ -38,6 +41,7 @@
 //! (see `queue::overview`). Every API process tells the same ones: aggregate them with `max`, not `sum`. The first scrape
 //! after a pause has none or old ones.
 
+mod access;
 mod http;
 mod live;
 mod queues;
@@ -49,9 +53,10 @@ use std::{fmt, sync::Arc};
 
 use dispatch::Dispatch;
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use service::{probes::RenderMetrics, readiness::Readiness};
+use service::{probes::RenderMetrics, readiness::Readiness, tokens::Tokens};
 
 pub(crate) use self::{
+    access::AccessMetrics,
     http::HttpMetrics,
     queues::{Scrapes, refresh_while_scraped},
     read::ReadMetrics,
@@ -65,6 +70,7 @@ use crate::{overview::OverviewCache, reads::Reads, store::Store, submitter::Subm
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
     pub(crate) http: HttpMetrics,
+    pub(crate) access: AccessMetrics,
     pub(crate) submit: SubmitMetrics,
     pub(crate) read: ReadMetrics,
     pub(crate) wait: WaitMetrics,
@@ -72,6 +78,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    #[expect(clippy::too_many_arguments, reason = "all parts that have numbers, once")]
     pub(crate) fn new(
         submitter: &Submitter,
         reads: &Reads,
@@ -80,10 +87,13 @@ impl Metrics {
         readiness: &Readiness,
         overview: &OverviewCache,
         dispatch: &Dispatch,
+        tokens: Option<Tokens>,
     ) -> Self {
         let mut registry = Registry::with_prefix("taskrow");
         let http = HttpMetrics::default();
         http.register(&mut registry);
+        let access = AccessMetrics::default();
+        access.register(&mut registry, tokens);
         let submit = SubmitMetrics::default();
         submit.register(&mut registry);
         let read = ReadMetrics::default();
@@ -95,7 +105,7 @@ impl Metrics {
         }
         registry.register_collector(Box::new(live::Live::new(submitter, reads, waits, store, readiness)));
         registry.register_collector(Box::new(queues::Queues::new(overview)));
-        Self { registry: Arc::new(registry), http, submit, read, wait, scrapes: Scrapes::default() }
+        Self { registry: Arc::new(registry), http, access, submit, read, wait, scrapes: Scrapes::default() }
     }
 
     /// What the `/metrics` route calls.

@@ -9,6 +9,8 @@ pub enum Kind {
     MalformedJson,
     MalformedRequest,
     InvalidHeader,
+    Unauthorized,
+    Forbidden,
     NotFound,
     TaskNotFound,
     MethodNotAllowed,
@@ -33,10 +35,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::MalformedJson,
         Self::MalformedRequest,
         Self::InvalidHeader,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::NotFound,
         Self::TaskNotFound,
         Self::MethodNotAllowed,
@@ -66,8 +70,10 @@ impl Kind {
             Self::MalformedJson => (400, "malformed-json", "Malformed JSON", "The body is not JSON."),
             Self::MalformedRequest => (400, "malformed-request", "Malformed request", "The body could not be received, or the path is not valid."),
             Self::InvalidHeader => (400, "invalid-header", "Invalid header", "A header has a bad value or was given twice; `header` names it."),
+            Self::Unauthorized => (401, "unauthorized", "Unauthorized", "This server asks for an API token, and the request has none that it knows. Send `Authorization: Bearer <token>`; the operator gives out tokens."),
+            Self::Forbidden => (403, "forbidden", "Forbidden", "The token is known, and may not do this: it lacks the scope that `scope` names, or does not reach the queue that `queue` names."),
             Self::NotFound => (404, "not-found", "Not found", "There is no such path. /docs lists those that exist."),
-            Self::TaskNotFound => (404, "task-not-found", "Task not found", "No task has this id: it never existed, or retention removed it."),
+            Self::TaskNotFound => (404, "task-not-found", "Task not found", "No task has this id: it never existed, retention removed it, or it is in a queue that the token does not reach."),
             Self::MethodNotAllowed => (405, "method-not-allowed", "Method not allowed", "The path exists, the method does not; Allow lists those that do."),
             Self::RequestTimeout => (408, "request-timeout", "Request timeout", "The body did not arrive in time. Nothing was done."),
             Self::TaskFinal => (409, "task-final", "Task has ended", "The task has ended, so it cannot be cancelled."),

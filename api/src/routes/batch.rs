@@ -21,6 +21,7 @@ use super::{
     task::StatusName,
 };
 use crate::{
+    access::Caller,
     batch::{self, Batch},
     body::Format,
     idempotency::{self, Route},
@@ -120,6 +121,7 @@ pub(crate) struct SubmittedItem {
 )]
 pub(crate) async fn submit_batch(
     State(state): State<AppState>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -136,8 +138,12 @@ pub(crate) async fn submit_batch(
     })
     .await;
     let Batch { tasks, unique } = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;
+    if caller.is_limited() {
+        let mut queues = tasks.iter().map(|task| task.options.lane.queue.as_str());
+        queues.try_for_each(|queue| caller.check_queue(queue, &state.metrics.access))?;
+    }
     if key.is_some() || !unique.is_empty() {
-        return Box::pin(submit_keyed(&state, key, tasks, unique)).await;
+        return Box::pin(submit_keyed(&state, &caller, key, tasks, unique)).await;
     }
     let accepted = store(&state, tasks).await?;
     let item = |task: &Accepted| SubmittedItem { id: task.id, status: task.status, disposition: None };
@@ -148,11 +154,12 @@ pub(crate) async fn submit_batch(
 /// As [`submit_batch`], with keys.
 async fn submit_keyed(
     state: &AppState,
+    caller: &Caller,
     key: Option<String>,
     tasks: Vec<NewTask>,
     unique: Vec<(usize, Unique)>,
 ) -> Result<Response, Problem> {
-    let answered = state.keyed.submit(Route::Batch, key, tasks, unique).await?;
+    let answered = state.keyed.submit(caller.key_scope(), Route::Batch, key, tasks, unique).await?;
     let item = |task: &Answered| SubmittedItem { id: task.id, status: task.status, disposition: Some(task.how) };
     let tasks = answered.iter().map(item).collect();
     let mut response = reply::json(keyed_status(&answered), &SubmittedBatch { tasks });

@@ -19,6 +19,7 @@ use super::{
     task::StatusName,
 };
 use crate::{
+    access::Caller,
     problem::{Kind, Problem},
     query::Query,
     state::AppState,
@@ -53,10 +54,11 @@ pub(crate) struct Cancellation {
 )]
 pub(crate) async fn delete_task(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    answer(state, id, query.as_deref()).await
+    answer(state, &caller, id, query.as_deref()).await
 }
 
 /// Cancel a task
@@ -75,14 +77,16 @@ pub(crate) async fn delete_task(
 )]
 pub(crate) async fn cancel_task(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    answer(state, id, query.as_deref()).await
+    answer(state, &caller, id, query.as_deref()).await
 }
 
-async fn answer(state: AppState, id: TaskId, query: Option<&str>) -> Result<Response, Problem> {
+async fn answer(state: AppState, caller: &Caller, id: TaskId, query: Option<&str>) -> Result<Response, Problem> {
     Query::parse(query, &[])?;
+    caller.check_task(id, &state.reads).await?;
     let notifier = state.notifier.clone();
     let cancelled = state.store.run(move |connection| {
         let notifier = notifier.clone();

@@ -23,6 +23,7 @@ use super::{
     task::TaskView,
 };
 use crate::{
+    access::Caller,
     etag,
     problem::Problem,
     query::Query,
@@ -79,12 +80,13 @@ pub(crate) struct Progress {
 )]
 pub(crate) async fn task_events(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let task = state.reads.get(id).await?.ok_or_else(|| unknown(id))?;
+    let task = caller.visible(state.reads.get(id).await?).ok_or_else(|| unknown(id))?;
     let shown = Shown::of(&task);
     let is_final = task.status.is_final();
     let (event_id, data) = told(task);

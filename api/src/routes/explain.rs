@@ -1,5 +1,7 @@
 //! GET /tasks/{id}/explain
 
+use std::iter;
+
 use axum::{
     extract::{RawQuery, State},
     http::{HeaderValue, StatusCode, header},
@@ -18,7 +20,7 @@ use super::{
     reply,
     task::StatusName,
 };
-use crate::{problem::Problem, query::Query, sentence::sentence, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, sentence::sentence, state::AppState};
 
 /// Why a task is where it is, and what it went through.
 #[derive(Serialize, ToSchema)]
@@ -317,13 +319,14 @@ pub(crate) enum AttemptOutcome {
 )]
 pub(crate) async fn explain_task(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
     let facts = state.store.read(move |connection| Box::pin(explain::explain(connection, id))).await?;
-    let facts = facts.ok_or_else(|| unknown(id))?;
-    let mut response = reply::json(StatusCode::OK, &Explanation::from(facts));
+    let facts = facts.filter(|facts| caller.reaches(&facts.queue)).ok_or_else(|| unknown(id))?;
+    let mut response = reply::json(StatusCode::OK, &Explanation::from(facts).for_caller(&caller));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
@@ -347,6 +350,22 @@ impl From<Facts> for Explanation {
             attempts: facts.attempts.into_iter().map(Attempt::from).collect(),
             attempts_cut: facts.attempts_cut,
         }
+    }
+}
+
+impl Explanation {
+    /// Without the names of queues that the caller does not reach.
+    fn for_caller(mut self, caller: &Caller) -> Self {
+        if caller.is_limited() {
+            for because in iter::once(&mut self.decisive).chain(&mut self.also) {
+                if let Why::NoWorker { workers } | Why::Behind { workers, .. } | Why::Next { workers } =
+                    &mut because.why
+                {
+                    workers.listed.iter_mut().for_each(|worker| worker.queues.retain(|queue| caller.reaches(queue)));
+                }
+            }
+        }
+        self
     }
 }
 

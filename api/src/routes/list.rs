@@ -18,7 +18,7 @@ use super::{
     reply,
     task::{StatusName, TaskView},
 };
-use crate::{problem::Problem, query::Query, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, state::AppState};
 
 /// Tasks on a page of a client that does not say.
 const DEFAULT_LIMIT: usize = 50;
@@ -74,9 +74,13 @@ pub(crate) struct TaskPage {
         headers(("Link" = Option<String>, description = "The next page, with `rel=\"next\"`"))
     ))
 )]
-pub(crate) async fn list(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["status", "queue", "kind", "limit", "cursor"])?;
-    let filter = filter(&query)?;
+    let filter = Filter { among: caller.queues(), ..filter(&query)? };
     let asked = filter.clone();
     let page = state
         .store
@@ -108,6 +112,7 @@ fn filter(query: &Query<'_>) -> Result<Filter, Problem> {
         status: query.read("status", |text| text.parse::<Status>().map_err(|()| STATES))?,
         before: query.read("cursor", cursor)?,
         limit: query.read("limit", limit)?.unwrap_or(DEFAULT_LIMIT),
+        among: None,
     })
 }
 

@@ -5,7 +5,7 @@ pub(crate) mod cancel;
 pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod list;
-mod path;
+pub(crate) mod path;
 pub(crate) mod problems;
 pub(crate) mod queues;
 mod reply;

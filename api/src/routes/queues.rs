@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{path::QueuePath, reply};
-use crate::{problem::Problem, query::Query, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, state::AppState};
 
 /// How old the answer of GET /queues may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -126,10 +126,15 @@ impl QueueView {
     operation_id = "listQueues",
     responses((status = 200, description = "The queues", body = QueueList))
 )]
-pub(crate) async fn list_queues(State(state): State<AppState>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+pub(crate) async fn list_queues(
+    State(state): State<AppState>,
+    caller: Caller,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
     let overview = state.overview.get(MAX_AGE).await?;
-    let queues = overview.queues.iter().map(|(name, queue)| QueueView::new(name, queue)).collect();
+    let visible = overview.queues.iter().filter(|(name, _)| caller.reaches(name));
+    let queues = visible.map(|(name, queue)| QueueView::new(name, queue)).collect();
     Ok(reply::json(StatusCode::OK, &QueueList { queues, is_estimate: overview.is_estimate }))
 }
 
@@ -147,10 +152,12 @@ pub(crate) async fn list_queues(State(state): State<AppState>, RawQuery(query): 
 )]
 pub(crate) async fn pause_queue(
     State(state): State<AppState>,
+    caller: Caller,
     QueuePath(name): QueuePath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
+    caller.check_queue(name.as_str(), &state.metrics.access)?;
     let (paused, notifier) = (name.clone(), state.notifier.clone());
     let work = state.store.run(move |connection| {
         let (name, notifier) = (paused.clone(), notifier.clone());
@@ -177,10 +184,12 @@ pub(crate) async fn pause_queue(
 )]
 pub(crate) async fn resume_queue(
     State(state): State<AppState>,
+    caller: Caller,
     QueuePath(name): QueuePath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
+    caller.check_queue(name.as_str(), &state.metrics.access)?;
     let (resumed, notifier) = (name.clone(), state.notifier.clone());
     let work = state.store.run(move |connection| {
         let (name, notifier) = (resumed.clone(), notifier.clone());

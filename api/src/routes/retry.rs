@@ -20,6 +20,7 @@ use super::{
     task::StatusName,
 };
 use crate::{
+    access::Caller,
     problem::{Kind, Problem},
     query::Query,
     state::AppState,
@@ -50,10 +51,12 @@ pub(crate) struct Requeued {
 )]
 pub(crate) async fn retry_task(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
+    caller.check_task(id, &state.reads).await?;
     let notifier = state.notifier.clone();
     let retried = state.store.run(move |connection| {
         let notifier = notifier.clone();

@@ -20,6 +20,7 @@ use super::{
     queues::{QueueView, now},
 };
 use crate::{
+    access::Caller,
     batch::malformed,
     body::Format,
     problem::{Kind, Problem},
@@ -55,12 +56,14 @@ pub(crate) struct QueueSettings {
 )]
 pub(crate) async fn update_queue(
     State(state): State<AppState>,
+    caller: Caller,
     QueuePath(name): QueuePath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
+    caller.check_queue(name.as_str(), &state.metrics.access)?;
     if Format::of(&headers) != Some(Format::Json) {
         return Err(Problem::new(Kind::UnsupportedMediaType, "send JSON with `content-type: application/json`"));
     }

@@ -13,6 +13,7 @@ use queue::{
     keyed::{Answered, How, Unique},
 };
 use serde::Serialize;
+use service::tokens::Scope;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
@@ -21,6 +22,7 @@ use super::{
     task::{StatusName, WaitParams, say_waited, show},
 };
 use crate::{
+    access::Caller,
     batch::malformed,
     body::Format,
     idempotency::{self, Route},
@@ -163,6 +165,7 @@ pub(crate) struct Submitted {
 )]
 pub(crate) async fn submit(
     State(state): State<AppState>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
@@ -172,10 +175,15 @@ pub(crate) async fn submit(
     }
     let mut given = Given::from_query(query.as_deref())?;
     let wait = Wait::asked(&headers, given.wait);
+    if wait.is_some() {
+        // The answer shows the task, or an older one that stands for it.
+        caller.check_scope(Scope::Read, &state.metrics.access)?;
+    }
     let (key, unique) = (idempotency::key(&headers)?, given.unique.take());
     let callback_url = given.callback_url(&state.args.task)?;
     one_of(callback_url.as_deref(), unique.as_ref())?;
     let options = given.check(&state.args.task, Utc::now())?;
+    caller.check_queue(options.lane.queue.as_str(), &state.metrics.access)?;
     state.strict.check(&options.lane)?;
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
     let payload = Json::parse(received.bytes()).map_err(bad_payload)?;
@@ -194,7 +202,7 @@ pub(crate) async fn submit(
     let task = NewTask { options, payload, callback_url };
     // In boxes: what other submits do not use makes them no larger.
     let keyed = if key.is_some() || unique.is_some() {
-        Box::pin(submit_keyed(&state, key, task, unique, &mut submitted)).await?
+        Box::pin(submit_keyed(&state, &caller, key, task, unique, &mut submitted)).await?
     } else {
         let accepted = store(&state, vec![task]).await?;
         let Some(Accepted { id, status }) = accepted.first().copied() else {
@@ -221,13 +229,14 @@ pub(crate) async fn submit(
 /// Stores a task that carries a key, or finds the one that stands for it.
 async fn submit_keyed(
     state: &AppState,
+    caller: &Caller,
     key: Option<String>,
     task: NewTask,
     unique: Option<Unique>,
     submitted: &mut Submitted,
 ) -> Result<Vec<Answered>, Problem> {
     let unique = unique.map(|unique| (0, unique)).into_iter().collect();
-    let tasks = state.keyed.submit(Route::Task, key, vec![task], unique).await?;
+    let tasks = state.keyed.submit(caller.key_scope(), Route::Task, key, vec![task], unique).await?;
     let Some(task) = tasks.first() else {
         return Err(Problem::new(Kind::Internal, Kind::Internal.meaning()));
     };

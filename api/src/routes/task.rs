@@ -18,6 +18,7 @@ use super::{
     reply,
 };
 use crate::{
+    access::Caller,
     etag,
     middleware::Untimed,
     options::duration,
@@ -148,16 +149,18 @@ pub(crate) struct WaitParams {
 )]
 pub(crate) async fn get_task(
     State(state): State<AppState>,
+    caller: Caller,
     TaskPath(id): TaskPath,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let option = Query::parse(query.as_deref(), &["wait"])?.read("wait", duration)?;
     let Some(wait) = Wait::asked(&headers, option) else {
-        let task = state.reads.get(id).await?;
+        let task = caller.visible(state.reads.get(id).await?);
         return Ok(show(task.ok_or_else(|| unknown(id))?, StatusCode::OK, &headers));
     };
-    let Waited { task, as_wished } = read_when_final(&state.reads, &state.waits, id, wait).await?;
+    let Waited { task, as_wished } =
+        read_when_final(&state.reads, &state.waits, id, wait, |task| caller.reaches(&task.queue)).await?;
     let mut response = show(task.ok_or_else(|| unknown(id))?, StatusCode::OK, &headers);
     say_waited(&mut response, wait, as_wished);
     Ok(response)

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::reply;
-use crate::{problem::Problem, query::Query, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, state::AppState};
 
 /// Workers.
 #[derive(Serialize, ToSchema)]
@@ -90,6 +90,7 @@ impl WorkerView {
 )]
 pub(crate) async fn list_workers(
     State(state): State<AppState>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
@@ -103,8 +104,20 @@ pub(crate) async fn list_workers(
         })
     });
     let (rows, now) = rows_and_now.await?;
-    let workers = rows.into_iter().map(|row| WorkerView::new(row, now)).collect();
+    let visible = rows.into_iter().filter_map(|row| visible(row, &caller));
+    let workers = visible.map(|row| WorkerView::new(row, now)).collect();
     Ok(reply::json(StatusCode::OK, &WorkerList { workers }))
+}
+
+/// The worker, with those of its queues that the caller reaches. None: it reaches none of them.
+fn visible(mut row: WorkerRow, caller: &Caller) -> Option<WorkerRow> {
+    if caller.is_limited() {
+        row.queues.retain(|queue| caller.reaches(queue));
+        if row.queues.is_empty() {
+            return None;
+        }
+    }
+    Some(row)
 }
 
 #[cfg(test)]

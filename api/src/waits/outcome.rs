@@ -20,18 +20,19 @@ pub(crate) struct Waited {
     pub(crate) as_wished: bool,
 }
 
-/// Reads a task when it has ended, at once if there is none, and as it stands when the time is up. Holds no task while it waits. An
+/// Reads a task when it has ended, at once if there is none or it is not `visible`, and as it stands when the time is up. Holds no task while it waits. An
 /// outage during the wait is no error; one at its end is.
 pub(crate) async fn read_when_final(
     reads: &Reads,
     waits: &Waits,
     id: TaskId,
     wait: Wait,
+    visible: impl Fn(&Task) -> bool,
 ) -> Result<Waited, Unavailable> {
     let deadline = Instant::now() + wait.span();
     let mut place = None;
     loop {
-        let read = reads.get(id).await;
+        let read = reads.get(id).await.map(|task| task.filter(&visible));
         let is_open = match &read {
             Ok(task) => task.as_ref().is_some_and(|task| !task.status.is_final()),
             Err(_) => true,
@@ -46,7 +47,7 @@ pub(crate) async fn read_when_final(
         };
         drop(read);
         if let Ok(News::Closing) = time::timeout_at(deadline, watch.news()).await {
-            return Ok(Waited { task: reads.get(id).await?, as_wished: false });
+            return Ok(Waited { task: reads.get(id).await?.filter(&visible), as_wished: false });
         }
     }
 }

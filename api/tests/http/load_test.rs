@@ -9,12 +9,13 @@ use api::config::Size;
 use queue::{TaskId, claim::Claimed, finish::Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use service::tokens::Scope;
 use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
 
-use crate::support::{Proxy, Setup, TestDb, TestWorker, done, eventually};
+use crate::support::{Clients, Proxy, Setup, TestDb, TestWorker, done, eventually};
 
 /// A load test under way.
 struct Run {
@@ -268,4 +269,24 @@ async fn a_signal_stops_it_with_a_summary_and_70() {
     let ended = run.end().await;
     ended.failed(70, &["stopped by a signal"]);
     assert_eq!(ended.number("done"), 0);
+}
+
+#[tokio::test]
+async fn an_api_that_asks_for_tokens_is_given_one() {
+    let mut clients = Clients::default();
+    let secret = clients.add("load-test", &[Scope::Submit, Scope::Read], None);
+    let app = Setup::default().guarded(clients.args()).start().await;
+    let url = format!("http://{}", app.address);
+    let refused = Run::start(&url, &["--tasks=1"]).end().await;
+    refused.failed(70, &["HTTP 401", "Unauthorized"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, format!("{}\n", secret.reveal())).unwrap();
+    let flag = format!("--token-file={}", file.display());
+    let ended = Run::start(&url, &["--tasks=20", &flag]).end_with_worker(&app.database, |_| done("1")).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    std::fs::write(&file, "hunter2").unwrap();
+    let refused = Run::start(&url, &["--tasks=1", &flag]).end().await;
+    refused.failed(64, &["--token-file", "holds no API token"]);
+    assert!(!refused.stderr.contains("hunter2"), "{refused:?}");
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod access;
 mod batch;
 mod bodies;
 mod callbacks;

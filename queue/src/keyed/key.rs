@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 /// Longest key, in characters.
 pub const KEY_LIMIT: usize = 255;
-/// The scope of everybody's idempotency keys, as long as clients have no names.
+/// The scope of everybody's idempotency keys where clients have no names.
 pub const GLOBAL_SCOPE: &str = "global";
 
 /// Names the one open task of its queue and kind: 1 to 255 characters, none of them a control character. Cheap to clone.
@@ -52,7 +52,7 @@ pub struct Unique {
 /// Makes a request one that is stored once, however often it comes.
 #[derive(Clone, Debug)]
 pub struct Idempotency {
-    /// Whose key it is: [`GLOBAL_SCOPE`].
+    /// Whose key it is: a client's, or [`GLOBAL_SCOPE`].
     pub scope: String,
     /// As the client sent it.
     pub key: String,

@@ -7,7 +7,7 @@ use dispatch::{Backend, Dispatch, DispatchArgs};
 use local_redis::Server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
-use service::{exit::Failure, tasks::Tasks};
+use service::{exit::Failure, tasks::Tasks, tokens::TokenArgs};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     /// Where the API finds the database, if not directly.
     url: Option<String>,
     dispatch: Dispatch,
+    tokens: TokenArgs,
     until_ready: bool,
 }
 
@@ -49,7 +50,14 @@ impl Default for Setup {
         let mut args = ApiArgs::default();
         args.http.bind = SocketAddr::from(([127, 0, 0, 1], 0));
         args.drain.drain_delay = Duration::ZERO.into();
-        Self { args, database: None, url: None, dispatch: Dispatch::default(), until_ready: true }
+        Self {
+            args,
+            database: None,
+            url: None,
+            dispatch: Dispatch::default(),
+            tokens: TokenArgs::default(),
+            until_ready: true,
+        }
     }
 }
 
@@ -77,6 +85,12 @@ impl Setup {
         self
     }
 
+    /// With this list of tokens.
+    pub(crate) fn guarded(mut self, tokens: TokenArgs) -> Self {
+        self.tokens = tokens;
+        self
+    }
+
     pub(crate) fn not_ready(mut self) -> Self {
         self.until_ready = false;
         self
@@ -89,6 +103,7 @@ impl Setup {
         };
         let url = self.url.unwrap_or_else(|| database.url().to_owned());
         let api = Api::bind(self.args, TestDb::at(&url), self.dispatch).await.unwrap();
+        let api = api.guarded_by(self.tokens.tokens().unwrap());
         let address = api.local_addr();
         let stop = CancellationToken::new();
         let running = Tasks::new().spawn(api.run(stop.clone()));

@@ -1,6 +1,7 @@
 //! An API per test, and what tests ask of it.
 
 mod app;
+mod client;
 mod database;
 mod proxy;
 mod worker;
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 pub(crate) use self::{
     app::{Answer, App, Setup, read_to_end},
+    client::{Client, Clients},
     database::{Blocked, TestDb},
     proxy::Proxy,
     worker::{TestWorker, done},

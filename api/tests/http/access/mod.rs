@@ -1,0 +1,6 @@
+//! Who may do what.
+
+mod keys;
+mod operations;
+mod queues;
+mod reload;
