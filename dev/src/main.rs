@@ -13,6 +13,7 @@ use service::{
     database::DatabaseArgs,
     exit,
     telemetry::{self, TelemetryArgs},
+    tokens::TokenArgs,
 };
 use worker::{CleanupArgs, WorkerArgs};
 
@@ -32,6 +33,8 @@ struct Cli {
     worker: WorkerArgs,
     #[command(flatten)]
     cleanup: CleanupArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     dispatch: DispatchArgs,
     #[command(flatten)]

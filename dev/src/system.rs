@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use api::Api;
 use schema::migrate;
-use service::{backoff::jittered, database::Database, exit::Failure, shutdown, tasks::Tasks};
+use service::{backoff::jittered, database::Database, exit::Failure, shutdown, tasks::Tasks, tokens::Tokens};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,11 +21,12 @@ const CLEANUP_INTERVAL: Duration = Duration::from_secs(3600);
 pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     cli.api.validate()?;
     let worker_config = cli.worker.config()?;
+    let tokens = cli.tokens.clone().tokens()?;
     let stop = shutdown::on_signal(&Tasks::new())?;
     let redis = Redis::start(&cli.dispatch).await?;
     let served = match Postgres::start(&cli.database, &cli.data).await {
         Ok(postgres) => {
-            let served = serve(cli, worker_config, &postgres, &redis, stop).await;
+            let served = serve(cli, worker_config, tokens, &postgres, &redis, stop).await;
             postgres.stop().await;
             served
         }
@@ -38,15 +39,16 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
 async fn serve(
     cli: Cli,
     worker_config: worker::WorkerConfig,
+    tokens: Option<Tokens>,
     postgres: &Postgres,
     redis: &Redis,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let database = &postgres.database;
-    let api = Api::bind(cli.api, database.clone(), redis.dispatch.clone()).await?;
+    let api = Api::bind(cli.api, database.clone(), redis.dispatch.clone()).await?.guarded_by(tokens.clone());
     let builder = cli.worker.builder()?.dispatch(redis.dispatch.clone());
     let worker = builder.build(worker_config, database.clone());
-    let worker = Process::bind(worker, cli.worker.bind).await?;
+    let worker = Process::bind(worker, cli.worker.bind).await?.guarded_by(tokens);
     tokio::select! {
         migrated = migrate::up(database, cli.cleanup.days_ahead, MIGRATE_DEADLINE) => {
             let done = migrated.map_err(Failure::unavailable)?;

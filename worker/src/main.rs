@@ -10,6 +10,7 @@ use service::{
     shutdown,
     tasks::Tasks,
     telemetry::{self, TelemetryArgs},
+    tokens::TokenArgs,
 };
 use worker::{CleanupArgs, Process, WorkerArgs, clean_up};
 
@@ -23,6 +24,8 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     worker: WorkerArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
     #[command(flatten)]
     dispatch: DispatchArgs,
     #[command(flatten)]
@@ -60,8 +63,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         return Ok(());
     }
     let config = cli.worker.config()?;
+    let tokens = cli.tokens.tokens()?;
     let worker = cli.worker.builder()?.dispatch(cli.dispatch.dispatch()?).build(config, database);
-    let process = Process::bind(worker, cli.worker.bind).await?;
+    let process = Process::bind(worker, cli.worker.bind).await?.guarded_by(tokens);
     let stop = shutdown::on_signal(&Tasks::new())?;
     process.run(stop).await
 }

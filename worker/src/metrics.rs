@@ -16,6 +16,7 @@
 //! | `buffered_tasks`, `running_tasks` | | gauges: claimed and waiting; running |
 //! | `slots` | | gauge: tasks it can run at once |
 //! | `listening` | | gauge: 1 while wakeups arrive, 0 while it only polls |
+//! | `tokens_stale` | | gauge: 1 while the file with the API tokens is bad or gone, so that an older list still holds |
 //!
 //! And in Redis mode:
 //!
@@ -81,6 +82,7 @@ pub struct Metrics {
     pub(crate) buffered: Gauge,
     pub(crate) running: Gauge,
     pub(crate) listening: Gauge,
+    pub(crate) tokens_stale: Gauge,
 }
 
 impl Metrics {
@@ -135,6 +137,7 @@ impl Metrics {
             buffered: gauge(&mut registry, "buffered_tasks", "Claimed and waiting for a slot"),
             running: gauge(&mut registry, "running_tasks", "Running"),
             listening: gauge(&mut registry, "listening", "1 while wakeups arrive"),
+            tokens_stale: gauge(&mut registry, "tokens_stale", "1 while an older list of tokens holds"),
             registry,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
-use service::{exit::Failure, probes, tasks::Tasks};
+use service::{exit::Failure, probes, tasks::Tasks, tokens::Tokens};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -16,6 +16,7 @@ const SERVING_LIMIT: Duration = Duration::from_secs(2);
 pub struct Process {
     worker: Worker,
     listener: TcpListener,
+    tokens: Option<Tokens>,
 }
 
 impl Process {
@@ -29,7 +30,13 @@ impl Process {
             };
             Failure::unavailable(format!("{reason}; WORKER_BIND names another address"))
         })?;
-        Ok(Self { worker, listener })
+        Ok(Self { worker, listener, tokens: None })
+    }
+
+    /// Tells metrics only to those who bring one of these tokens. None, as without this call: to everybody.
+    #[must_use]
+    pub fn guarded_by(self, tokens: Option<Tokens>) -> Self {
+        Self { tokens, ..self }
     }
 
     /// The address that is open.
@@ -40,10 +47,18 @@ impl Process {
     /// Runs the worker until `stop` and its drain; `/live` answers to the end.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Failure> {
         let metrics = self.worker.metrics();
-        let routes = probes::router(self.worker.readiness(), Arc::new(move || metrics.render()));
+        let tokens = self.tokens.clone();
+        let render = move || {
+            metrics.tokens_stale.set(tokens.as_ref().is_some_and(Tokens::is_stale).into());
+            metrics.render()
+        };
+        let routes = probes::guarded_router(self.worker.readiness(), Arc::new(render), self.tokens.clone());
         let end = CancellationToken::new();
         let serving = Tasks::new();
-        info!(address = %self.local_addr()?, "serving /live, /ready and /metrics");
+        if let Some(tokens) = self.tokens {
+            serving.spawn(tokens.watch(end.clone()));
+        }
+        info!(address = %self.listener.local_addr().map_err(Failure::software)?, "serving /live, /ready and /metrics");
         let server = axum::serve(self.listener, routes).with_graceful_shutdown(end.clone().cancelled_owned());
         serving.spawn(async move { server.await });
         self.worker.run(stop).await;

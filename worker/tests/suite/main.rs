@@ -5,6 +5,7 @@ mod conformance;
 mod support;
 
 // What does not depend on the backend.
+mod access;
 mod command;
 mod configuration;
 mod email;

@@ -118,13 +118,19 @@ impl Process {
 
     /// What its health endpoint answers: the status code, and the body.
     pub(crate) async fn get(&self, path: &str) -> (u16, String) {
+        self.get_as(path, None).await
+    }
+
+    /// The same, with an `Authorization` header.
+    pub(crate) async fn get_as(&self, path: &str, authorization: Option<&str>) -> (u16, String) {
         let address = eventually("the port is open", async || {
             let lines = self.lines();
             lines.iter().find_map(|line| line["address"].as_str().map(str::to_owned))
         })
         .await;
         let mut stream = TcpStream::connect(address).await.expect("an open port");
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let authorization = authorization.map(|value| format!("authorization: {value}\r\n")).unwrap_or_default();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{authorization}connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answered");
