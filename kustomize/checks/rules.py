@@ -16,6 +16,7 @@ VERSIONS = {
 # What an installation finds or makes itself; docs/operations.md names each.
 EXTERNAL_SECRETS = {
     "postgres-auth": {"password", "username"}, "postgres-ca": {"ca.crt"}, "api-tls": set(), "smtp-auth": {"password", "ca.crt"},
+    "api-tokens": {"tokens.toml"}, "metrics-token": {"token"}, "load-test-token": {"token"},
 }
 IMAGES = {"ghcr.io/your-org/mini-api", "ghcr.io/your-org/mini-worker", "postgres", "redis"}
 # What the processes may need after their budgets to write the last things: api/src/api.rs, worker/src/finisher.rs.
@@ -422,6 +423,29 @@ def handlers(objects):
     for pod in ours(objects):
         if handlers_file(objects, pod) == "":
             yield f"{pod.name}: WORKER_HANDLERS names no file of a mounted ConfigMap"
+
+
+@rule
+def tokens(objects):
+    """Where API tokens are asked for, whoever serves has the list, and whoever asks has a token."""
+    file = (settings(objects) or {"data": {}})["data"].get("API_TOKENS_FILE")
+    for pod in ours(objects):
+        volumes = {volume["name"]: volume.get("secret", {}) for volume in pod.spec.get("volumes") or []}
+        mounts = {mount["mountPath"]: volumes.get(mount["name"], {}) for mount in pod.containers()[0].get("volumeMounts") or []}
+        if pod.labels[COMPONENT] in ("api", "worker"):
+            folder, _, key = (file or "").rpartition("/")
+            has_list = [item["key"] for item in mounts.get(folder, {}).get("items") or []] == [key]
+            if file and not has_list:
+                yield f"{pod.name}: API_TOKENS_FILE names no file of a mounted Secret: it comes after the component auth"
+        if pod.labels[COMPONENT] == "load-test":
+            given = [flag.partition("=")[2].rpartition("/")[0] for flag in pod.containers()[0]["args"] if flag.startswith("--token-file=")]
+            if (file and not given) or not set(given) <= set(mounts):
+                yield f"{pod.name}: has no token, or no file with it"
+    for thing in of_kind(objects, "PodMonitor"):
+        for end in thing["spec"]["podMetricsEndpoints"]:
+            credentials = end.get("authorization", {}).get("credentials", {})
+            if file and credentials.get("key") not in EXTERNAL_SECRETS.get(credentials.get("name"), set()):
+                yield f"{label(thing)}: has no token: it comes after the component auth/monitoring, or that is not listed"
 
 
 @rule

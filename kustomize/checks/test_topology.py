@@ -168,6 +168,13 @@ def test_production_has_no_database_of_its_own_and_verifies_the_other():
     assert not of_kind(objects, "StatefulSet") and settings(objects)["data"]["DATABASE_SSLMODE"] == "verify-full"
 
 
+def test_production_asks_for_tokens_and_the_defaults_do_not():
+    for root in ("overlays/production", "overlays/production-redis"):
+        assert settings(rendered(root))["data"]["API_TOKENS_FILE"] == "/etc/taskrow-tokens/tokens.toml"
+    for root in (POSTGRES, REDIS, "overlays/dev", "overlays/canary"):
+        assert "API_TOKENS_FILE" not in settings(rendered(root))["data"]
+
+
 def test_dev_is_small():
     objects = rendered("overlays/dev")
     assert all(thing["spec"]["replicas"] == 1 for thing in of_kind(objects, "Deployment", "StatefulSet"))
