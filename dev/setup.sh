@@ -257,9 +257,10 @@ setup_smtp() {
         give_up "a mail server from PyPI into $smtp" "PIP_INDEX_URL to a mirror of PyPI"
 }
 
-# The places of chaos/src/debian.rs.
+# The places of local-pg/src/pooler.rs and chaos/src/clock.rs.
 has_chaos_tools() {
-    for pgbouncer in /usr/sbin/pgbouncer /usr/bin/pgbouncer /opt/homebrew/bin/pgbouncer "$unpacked/usr/sbin/pgbouncer"; do
+    for pgbouncer in /usr/sbin/pgbouncer /usr/bin/pgbouncer /usr/local/bin/pgbouncer /opt/homebrew/bin/pgbouncer \
+        "$unpacked/usr/sbin/pgbouncer"; do
         [ -x "$pgbouncer" ] || continue
         for faketime in /usr/lib/*/faketime /usr/lib64/faketime "$unpacked"/usr/lib/*/faketime; do
             [ ! -f "$faketime/libfaketimeMT.so.1" ] || return 0

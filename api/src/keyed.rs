@@ -133,22 +133,21 @@ impl Keyed {
         let request = Arc::new(request);
         let was_tried = Arc::new(AtomicBool::new(false));
         let (publisher, notifier) = (self.publisher.clone(), self.notifier.clone());
-        let stored = self.store.run(move |connection| {
-            let request = Arc::clone(&request);
-            let is_again = was_tried.swap(true, Ordering::Relaxed);
-            let (publisher, notifier) = (publisher.clone(), notifier.clone());
-            Box::pin(async move {
-                let mut outcome = keyed::store(connection, &request, is_again).await?;
-                // Here, so that workers hear of it even if the client has hung up.
-                if let Outcome::Answered(answer) = &mut outcome {
+        let stored = self.store.run_as_one(
+            move |connection| {
+                let request = Arc::clone(&request);
+                let is_again = was_tried.swap(true, Ordering::Relaxed);
+                Box::pin(async move { keyed::store(connection, &request, is_again).await })
+            },
+            move |outcome| {
+                if let Outcome::Answered(answer) = outcome {
                     publisher.publish(std::mem::take(&mut answer.ready));
                     if answer.is_something_later {
                         notifier.tell(Hint::Schedule);
                     }
                 }
-                Ok(outcome)
-            })
-        });
+            },
+        );
         stored.await.map_err(SubmitError::from)
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! Each piece of work runs in a task of its own, on a pooled connection. A client that hangs up drops the future of its handler, at
 //! any point: the work goes on, and its connection goes back to the pool with nothing pending on it.
+//!
+//! The pool may lead to a transaction pooler. Then work that is statements is made one transaction here; work that is a transaction anyway begins
+//! its own (`*_as_one`).
 
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use diesel_async::{
 };
 use futures_util::future::BoxFuture;
 use service::{
-    database::{Database, Pool},
+    database::{Database, Pool, Session, in_one_transaction},
     tasks::Tasks,
 };
 use tokio::time;
@@ -32,6 +35,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     pool: Pool,
+    /// Whether the pool leads to a transaction pooler.
+    is_pooler: bool,
     /// After a restart of Postgres every pooled connection may be dead, and each shows it only when it is used.
     tries: u32,
     tasks: Tasks,
@@ -52,7 +57,13 @@ pub(crate) enum Unavailable {
 impl Store {
     pub(crate) fn new(database: &Database, args: &ReadArgs, tasks: Tasks, suspicion: Suspicion) -> Self {
         let pool = database.pool(args.database_connections, PATIENCE);
-        Self { pool, tries: args.database_connections + 1, tasks, suspicion }
+        Self {
+            pool,
+            is_pooler: database.is_pooler(Session::POOL),
+            tries: args.database_connections + 1,
+            tasks,
+            suspicion,
+        }
     }
 
     /// Runs work that changes nothing, so that its outcome does not matter when it fails.
@@ -61,18 +72,61 @@ impl Store {
         T: Send + 'static,
         W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     {
-        self.run(work).await.map_err(|_| Unavailable::Away)
+        self.run(work, |_| {}).await.map_err(|_| Unavailable::Away)
     }
 
-    /// Runs work that may be repeated: on a broken connection it is tried again on the next one.
-    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, Unavailable>
+    /// As [`read`](Self::read), of work that begins a transaction of its own.
+    pub(crate) async fn read_as_one<T, W>(&self, work: W) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    {
+        self.run_as_one(work, |_| {}).await.map_err(|_| Unavailable::Away)
+    }
+
+    /// Runs work that may be repeated: on a broken connection it is tried again on the next one. Then, once it is committed, `after`, also if the
+    /// client has hung up.
+    pub(crate) async fn run<T, W>(&self, work: W, after: impl FnOnce(&mut T) + Send + 'static) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    {
+        self.spawn(work, self.is_pooler, after).await
+    }
+
+    /// As [`run`](Self::run), of work that begins a transaction of its own.
+    pub(crate) async fn run_as_one<T, W>(
+        &self,
+        work: W,
+        after: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<T, Unavailable>
+    where
+        T: Send + 'static,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
+    {
+        self.spawn(work, false, after).await
+    }
+
+    async fn spawn<T, W>(
+        &self,
+        work: W,
+        needs_transaction: bool,
+        after: impl FnOnce(&mut T) + Send + 'static,
+    ) -> Result<T, Unavailable>
     where
         T: Send + 'static,
         W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Send + Sync + 'static,
     {
         let store = self.clone();
+        let running = self.tasks.spawn(async move {
+            let mut outcome = store.run_here(work, needs_transaction).await;
+            if let Ok(value) = &mut outcome {
+                after(value);
+            }
+            outcome
+        });
         // A panic in there is a bug; the middleware that catches panics answers for it.
-        match self.tasks.spawn(async move { store.run_here(work).await }).await {
+        match running.await {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => Err(Unavailable::Unknown),
@@ -85,9 +139,10 @@ impl Store {
         (state.connections, state.idle_connections)
     }
 
-    async fn run_here<T, W>(&self, work: W) -> Result<T, Unavailable>
+    async fn run_here<T, W>(&self, work: W, needs_transaction: bool) -> Result<T, Unavailable>
     where
-        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>>,
+        T: Send,
+        W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>> + Sync,
     {
         let mut failure = Unavailable::Away;
         for _ in 0..self.tries {
@@ -102,7 +157,7 @@ impl Store {
             if connection.is_broken() {
                 continue;
             }
-            let error = match time::timeout(WORK_LIMIT, work(&mut connection)).await {
+            let error = match time::timeout(WORK_LIMIT, once(&work, &mut connection, needs_transaction)).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => Some(error),
                 Err(_) => None,
@@ -129,6 +184,18 @@ impl Store {
             }
         }
         Err(failure)
+    }
+}
+
+/// Does it once, as one transaction if it needs that.
+async fn once<T, W>(work: &W, connection: &mut AsyncPgConnection, needs_transaction: bool) -> Result<T, Error>
+where
+    W: for<'c> Fn(&'c mut AsyncPgConnection) -> BoxFuture<'c, Result<T, Error>>,
+{
+    if needs_transaction {
+        in_one_transaction(connection, Session::POOL, async |connection| work(connection).await).await
+    } else {
+        work(connection).await
     }
 }
 

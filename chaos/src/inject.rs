@@ -8,7 +8,7 @@ use tokio::{task::block_in_place, time};
 use tokio_postgres::{Client, NoTls};
 
 use crate::{
-    debian, disk,
+    clock, disk,
     fault::{End, Fault, Whom},
     history::Event,
     proxy::Mode,
@@ -36,7 +36,7 @@ pub struct Happened {
 }
 
 /// Now, by the system's clock.
-fn clock() -> i64 {
+fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
@@ -48,13 +48,13 @@ pub async fn inject(system: &System, history: &Writer, planned: Planned) -> Resu
         _ => None,
     };
     history.write(Event::Fault { number: planned.number, what: planned.fault.to_string() });
-    let began = clock();
+    let began = now();
     if matches!(planned.fault, Fault::RestartPostgres(End::Immediate | End::Killed) | Fault::DiskFull) {
         history.write(Event::Crash);
     }
     one(system, planned.fault, planned.lasts).await?;
     history.write(Event::Over { number: planned.number });
-    Ok(Happened { planned, began, over: clock(), victim })
+    Ok(Happened { planned, began, over: now(), victim })
 }
 
 /// The identity that a worker has now; none if it has not registered.
@@ -91,9 +91,9 @@ async fn one(system: &System, fault: Fault, lasts: Duration) -> Result<(), Failu
         Fault::DiskFull => disk_full(system, lasts).await,
         Fault::KillPooler => {
             let mut pooler = system.pooler.lock().await;
-            pooler.kill().await?;
+            block_in_place(|| pooler.kill()).map_err(Failure::software)?;
             time::sleep(lasts).await;
-            pooler.start()
+            block_in_place(|| pooler.start_again()).map_err(Failure::software)
         }
         Fault::FlushRedis | Fault::RestartRedis | Fault::CutRedis | Fault::SwallowRedis => {
             redis(system, fault, lasts).await
@@ -129,15 +129,13 @@ async fn freeze(node: &Node, lasts: Duration) -> Result<(), Failure> {
     process.signal(Signal::CONT)
 }
 
-/// The clock that people set is wrong from now on; the monotonic one, by which histories are ordered, is not.
 async fn skew(node: &Node, minutes: i32) -> Result<(), Failure> {
-    let library = debian::faketime()?;
+    let environment = clock::off_by(minutes)?;
     let mut process = node.process.lock().await;
     process.kill().await?;
-    process.set("LD_PRELOAD", library.display().to_string());
-    process.set("FAKETIME", format!("{minutes:+}m"));
-    process.set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    process.set("DONT_FAKE_MONOTONIC", "1");
+    for (name, value) in environment {
+        process.set(name, value);
+    }
     process.start()
 }
 

@@ -15,7 +15,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use crate::{admin::Admin, binaries::Binaries, pooler, process::Process, proxy::Proxy};
+use crate::{admin::Admin, binaries::Binaries, process::Process, proxy::Proxy};
 
 /// Tasks at once, of each worker: very different ones.
 const CONCURRENCY: [u32; 4] = [2, 8, 24, 64];
@@ -75,7 +75,7 @@ pub struct System {
     /// As the role that api and worker use, past every proxy.
     pub direct_url: String,
     /// PgBouncer, in transaction mode, for what is pooled.
-    pub pooler: Mutex<Process>,
+    pub pooler: Mutex<local_pg::Pooler>,
     /// From the pooler to Postgres.
     pub pooler_network: Proxy,
     /// In Redis mode.
@@ -107,8 +107,10 @@ impl System {
 
         let postgres_at = format!("127.0.0.1:{}", server.port());
         let pooler_network = Proxy::before(postgres_at.clone()).await.map_err(Failure::software)?;
-        let (mut pooler, pooler_at) = pooler::prepare(&settings.dir, pooler_network.address(), &password)?;
-        pooler.start()?;
+        let way = pooler_network.address().to_string();
+        let pooler =
+            block_in_place(|| local_pg::Pooler::before(&way, &[("app", &password)])).map_err(Failure::unavailable)?;
+        let pooler_at = pooler.address();
         let redis = if settings.redis {
             Some(block_in_place(local_redis::Server::start).map_err(Failure::unavailable)?)
         } else {
@@ -268,7 +270,7 @@ impl Ways<'_> {
 }
 
 /// Where nobody listens now. Below the range from which the system gives ports to others, so that it stays free while a process is away.
-pub(crate) fn free_address() -> Result<SocketAddr, Failure> {
+fn free_address() -> Result<SocketAddr, Failure> {
     let port = port::free().next().ok_or_else(|| Failure::unavailable("no port of 127.0.0.1 is free"))?;
     Ok(SocketAddr::from(([127, 0, 0, 1], port)))
 }

@@ -78,6 +78,10 @@ pub enum Error {
     #[error("Postgres refuses to run as root, and neither user `postgres` nor `nobody` exists")]
     NoAccount,
 
+    /// No PgBouncer anywhere.
+    #[error("no PgBouncer found: run `dev/setup.sh --test`, or install the package pgbouncer")]
+    NoPooler,
+
     /// A file or process operation failed.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

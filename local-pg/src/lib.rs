@@ -1,7 +1,7 @@
 //! A private Postgres for local runs, tests and benchmarks.
 //!
-//! [`Installation`] finds the server's programs, [`Server`] runs one server from them, [`testing`] hands out a database
-//! per test. The binary `local-pg` runs a command with a throw-away server beside it.
+//! [`Installation`] finds the server's programs, [`Server`] runs one server from them, [`Pooler`] a PgBouncer before one, [`testing`] hands out a
+//! database per test. The binary `local-pg` runs a command with a throw-away server beside it.
 //!
 //! A server of this crate
 //! - listens on 127.0.0.1 only, has no Unix socket, and lets nobody in without the password it generated;
@@ -16,6 +16,7 @@ mod error;
 mod home;
 mod initdb;
 mod installation;
+mod pooler;
 mod postmaster;
 mod random;
 mod server;
@@ -23,4 +24,5 @@ pub mod testing;
 
 pub use error::Error;
 pub use installation::{Installation, MAJORS};
+pub use pooler::Pooler;
 pub use server::{Server, StopMode};

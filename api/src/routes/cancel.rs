@@ -88,17 +88,14 @@ async fn answer(state: AppState, caller: &Caller, id: TaskId, query: Option<&str
     Query::parse(query, &[])?;
     caller.check_task(id, &state.reads).await?;
     let notifier = state.notifier.clone();
-    let cancelled = state.store.run(move |connection| {
-        let notifier = notifier.clone();
-        Box::pin(async move {
-            let cancelled = cancel(connection, id).await?;
-            // Here, so that the worker hears of it even if the client has hung up.
-            if let Cancelled::Asked(worker) = cancelled {
+    let cancelled = state.store.run(
+        move |connection| Box::pin(cancel(connection, id)),
+        move |cancelled| {
+            if let Cancelled::Asked(worker) = *cancelled {
                 notifier.tell(Hint::Cancel(worker));
             }
-            Ok(cancelled)
-        })
-    });
+        },
+    );
     let (code, status) = match cancelled.await? {
         Cancelled::Now | Cancelled::AlreadyFinal(Status::Cancelled) => (StatusCode::OK, Status::Cancelled),
         Cancelled::Asked(_) => (StatusCode::ACCEPTED, Status::Processing),

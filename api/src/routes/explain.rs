@@ -324,7 +324,7 @@ pub(crate) async fn explain_task(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let facts = state.store.read(move |connection| Box::pin(explain::explain(connection, id))).await?;
+    let facts = state.store.read_as_one(move |connection| Box::pin(explain::explain(connection, id))).await?;
     let facts = facts.filter(|facts| caller.reaches(&facts.queue)).ok_or_else(|| unknown(id))?;
     let mut response = reply::json(StatusCode::OK, &Explanation::from(facts).for_caller(&caller));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

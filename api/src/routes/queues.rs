@@ -158,15 +158,14 @@ pub(crate) async fn pause_queue(
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
     caller.check_queue(name.as_str(), &state.metrics.access)?;
-    let (paused, notifier) = (name.clone(), state.notifier.clone());
-    let work = state.store.run(move |connection| {
-        let (name, notifier) = (paused.clone(), notifier.clone());
-        Box::pin(async move {
-            overview::pause(connection, &name).await?;
-            notifier.tell(Hint::Pause(name));
-            Ok(())
-        })
-    });
+    let (paused, told, notifier) = (name.clone(), name.clone(), state.notifier.clone());
+    let work = state.store.run(
+        move |connection| {
+            let name = paused.clone();
+            Box::pin(async move { overview::pause(connection, &name).await })
+        },
+        move |_| notifier.tell(Hint::Pause(told)),
+    );
     work.await?;
     now(&state, &name).await
 }
@@ -190,15 +189,14 @@ pub(crate) async fn resume_queue(
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
     caller.check_queue(name.as_str(), &state.metrics.access)?;
-    let (resumed, notifier) = (name.clone(), state.notifier.clone());
-    let work = state.store.run(move |connection| {
-        let (name, notifier) = (resumed.clone(), notifier.clone());
-        Box::pin(async move {
-            overview::resume(connection, &name).await?;
-            notifier.tell(Hint::Work(name));
-            Ok(())
-        })
-    });
+    let (resumed, told, notifier) = (name.clone(), name.clone(), state.notifier.clone());
+    let work = state.store.run(
+        move |connection| {
+            let name = resumed.clone();
+            Box::pin(async move { overview::resume(connection, &name).await })
+        },
+        move |_| notifier.tell(Hint::Work(told)),
+    );
     work.await?;
     now(&state, &name).await
 }

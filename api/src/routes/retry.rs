@@ -58,18 +58,16 @@ pub(crate) async fn retry_task(
     Query::parse(query.as_deref(), &[])?;
     caller.check_task(id, &state.reads).await?;
     let notifier = state.notifier.clone();
-    let retried = state.store.run(move |connection| {
-        let notifier = notifier.clone();
-        Box::pin(async move {
-            let retried = retry(connection, id).await?;
-            if let Retried::Queued(queue) = &retried
+    let retried = state.store.run(
+        move |connection| Box::pin(retry(connection, id)),
+        move |retried| {
+            if let Retried::Queued(queue) = retried
                 && let Ok(queue) = Name::new(queue.as_str())
             {
                 notifier.tell(Hint::Work(queue));
             }
-            Ok(retried)
-        })
-    });
+        },
+    );
     match retried.await? {
         Retried::Queued(_) => Ok(reply::json(StatusCode::OK, &Requeued { id, status: Status::Queued })),
         Retried::Done => Err(Problem::new(Kind::TaskNotRetryable, "the task is done")),

@@ -69,15 +69,15 @@ pub(crate) async fn update_queue(
     }
     let kinds = read(state.bodies.receive(body, BODY_LIMIT).await?.bytes())?;
     let (queue, strict) = (name.clone(), state.strict.clone());
-    let work = state.store.run(move |connection| {
-        let (queue, kinds, strict) = (queue.clone(), kinds.clone(), strict.clone());
-        Box::pin(async move {
-            strict::set(connection, &queue, kinds.as_ref()).await?;
-            // Here, so that it holds at once in this process even if the client has hung up.
-            strict.change(queue, kinds);
-            Ok(())
-        })
-    });
+    let (changed, given) = (queue.clone(), kinds.clone());
+    let work = state.store.run(
+        move |connection| {
+            let (queue, kinds) = (queue.clone(), kinds.clone());
+            Box::pin(async move { strict::set(connection, &queue, kinds.as_ref()).await })
+        },
+        // In this process it holds at once.
+        move |_| strict.change(changed, given),
+    );
     work.await?;
     // The look that is under way may have been too early to see the change.
     state.suspicion.raise();

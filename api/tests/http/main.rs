@@ -16,6 +16,7 @@ mod idempotency;
 mod list;
 mod load_test;
 mod outage;
+mod pooler;
 mod probes;
 mod queues;
 mod reads;

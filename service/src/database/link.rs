@@ -9,7 +9,7 @@ use std::time::Duration;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::time;
 
-use super::{ConnectError, Database, Session};
+use super::{ConnectError, Database, Session, in_one_transaction};
 
 /// Added to a statement's own timeout before the connection is given up: the server should have answered by then.
 const ANSWER_MARGIN: Duration = Duration::from_secs(3);
@@ -72,6 +72,14 @@ impl Link {
             None => self.database.connect(self.session).await?,
         };
         let limit = self.session.statement_timeout + ANSWER_MARGIN;
+        let session = self.session;
+        let work = async |connection: &mut AsyncPgConnection| {
+            if self.database.is_pooler(session) {
+                in_one_transaction(connection, session, work).await
+            } else {
+                work(connection).await
+            }
+        };
         match time::timeout(limit, work(&mut connection)).await {
             Ok(Ok(value)) => {
                 self.connection = Some(connection);

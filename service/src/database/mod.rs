@@ -8,14 +8,16 @@
 //! `application_name`; after a failover it refuses a server that is read-only.
 
 mod args;
+mod borrowed;
 mod link;
 mod tls;
 mod url;
 
 use std::time::Duration;
 
+use diesel::connection::CacheSize;
 use diesel_async::{
-    AsyncPgConnection,
+    AsyncConnection, AsyncPgConnection,
     pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod, bb8},
 };
 use futures_util::FutureExt;
@@ -25,6 +27,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 use self::tls::Tls;
 pub use self::{
     args::DatabaseArgs,
+    borrowed::in_one_transaction,
     link::{Link, LinkError},
     tls::SslMode,
 };
@@ -101,6 +104,12 @@ impl Database {
         Ok(Self { pooled: endpoint.target(None, None)?, direct: None, application })
     }
 
+    /// The same database, with sessions that are not direct through the transaction pooler behind another URL.
+    pub fn behind_pooler(self, url: &str) -> Result<Self, Failure> {
+        let pooled = Self::from_url(url, self.application)?.pooled;
+        Ok(Self { pooled, direct: Some(self.pooled), application: self.application })
+    }
+
     /// Opens a connection.
     pub async fn connect(&self, session: Session) -> Result<AsyncPgConnection, ConnectError> {
         match time::timeout(CONNECT_TIMEOUT, self.open(session)).await {
@@ -149,8 +158,13 @@ impl Database {
         format!("{host}:{port}/{}", self.pooled.config.get_dbname().unwrap_or_default())
     }
 
+    /// Whether connections of a session lead to a transaction pooler: then see [`in_one_transaction`].
+    pub fn is_pooler(&self, session: Session) -> bool {
+        self.direct.is_some() && !session.direct
+    }
+
     async fn open(&self, session: Session) -> Result<AsyncPgConnection, ConnectError> {
-        let is_pooler = self.direct.is_some() && !session.direct;
+        let is_pooler = self.is_pooler(session);
         let target = self.direct.as_ref().filter(|_| session.direct).unwrap_or(&self.pooled);
         let mut config = target.config.clone();
         config
@@ -162,11 +176,15 @@ impl Database {
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES)
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        // A transaction pooler refuses start-up options; there the role's own settings hold.
+        // A transaction pooler refuses start-up options; there the role's own settings hold, and those of each transaction.
         if !is_pooler {
             config.options(options(config.get_options(), session));
         }
-        target.tls.connect(&config).await
+        let mut connection = target.tls.connect(&config).await?;
+        if is_pooler {
+            connection.set_prepared_statement_cache_size(CacheSize::Disabled);
+        }
+        Ok(connection)
     }
 }
 

@@ -3,14 +3,14 @@
 use std::{path::Path, sync::Arc};
 
 use clap::ValueEnum;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
-use tokio_postgres::{NoTls, config::SslMode as Wire};
+use tokio_postgres::{Client, Connection, NoTls, Socket, config::SslMode as Wire, tls::TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::ConnectError;
@@ -64,17 +64,29 @@ impl Tls {
         let mut config = config.clone();
         config.ssl_mode(self.mode);
         match &self.connector {
-            None => {
-                let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
-            }
-            Some(connector) => {
-                let (client, connection) = config.connect(connector.clone()).await.map_err(refused)?;
-                AsyncPgConnection::try_from_client_and_connection(client, connection).await
-            }
+            None => set_up(config.connect(NoTls).await.map_err(refused)?).await,
+            Some(connector) => set_up(config.connect(connector.clone()).await.map_err(refused)?).await,
         }
-        .map_err(|error| ConnectError::Refused(error.to_string()))
     }
+}
+
+/// The library prepares statements here and runs them in a second step. Behind a transaction pooler that holds together in a transaction only.
+async fn set_up<T>((client, mut connection): (Client, Connection<Socket, T>)) -> Result<AsyncPgConnection, ConnectError>
+where
+    T: TlsStream + Unpin + Send + 'static,
+{
+    tokio::select! {
+        begun = client.batch_execute("BEGIN") => begun.map_err(refused)?,
+        ended = &mut connection => {
+            let reason = ended.err().map_or_else(|| ConnectError::Refused("connection closed".to_owned()), refused);
+            return Err(reason);
+        }
+    }
+    let failed = |reason: String| ConnectError::Refused(reason);
+    let connection = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+    let mut connection = connection.map_err(|error| failed(error.to_string()))?;
+    connection.batch_execute("COMMIT").await.map_err(|error| failed(error.to_string()))?;
+    Ok(connection)
 }
 
 /// The library's text with its causes, which it does not print by itself.

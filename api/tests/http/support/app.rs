@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use api::{Api, ApiArgs};
 use dispatch::{Backend, Dispatch, DispatchArgs};
+use local_pg::Pooler;
 use local_redis::Server;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::Value;
@@ -32,6 +33,8 @@ pub(crate) struct Setup {
     database: Option<TestDb>,
     /// Where the API finds the database, if not directly.
     url: Option<String>,
+    /// Where its pool does.
+    pooler: Option<String>,
     dispatch: Dispatch,
     tokens: TokenArgs,
     until_ready: bool,
@@ -54,6 +57,7 @@ impl Default for Setup {
             args,
             database: None,
             url: None,
+            pooler: None,
             dispatch: Dispatch::default(),
             tokens: TokenArgs::default(),
             until_ready: true,
@@ -75,6 +79,12 @@ impl Setup {
 
     pub(crate) fn through(mut self, proxy: &Proxy) -> Self {
         self.url = Some(proxy.url());
+        self
+    }
+
+    /// With its pool through this pooler.
+    pub(crate) fn behind(mut self, pooler: &Pooler) -> Self {
+        self.pooler = Some(pooler.address());
         self
     }
 
@@ -102,7 +112,12 @@ impl Setup {
             None => TestDb::migrated().await,
         };
         let url = self.url.unwrap_or_else(|| database.url().to_owned());
-        let api = Api::bind(self.args, TestDb::at(&url), self.dispatch).await.unwrap();
+        let mut at = TestDb::at(&url);
+        if let Some(address) = self.pooler {
+            let (user, name) = (url.rsplit_once('@').unwrap().0, url.rsplit_once('/').unwrap().1);
+            at = at.behind_pooler(&format!("{user}@{address}/{name}")).unwrap();
+        }
+        let api = Api::bind(self.args, at, self.dispatch).await.unwrap();
         let api = api.guarded_by(self.tokens.tokens().unwrap());
         let address = api.local_addr();
         let stop = CancellationToken::new();
