@@ -32,6 +32,8 @@ const LEAST_RATE: f64 = 50.0;
 pub struct Cost {
     /// How many there were.
     pub faults: usize,
+    /// Of them, those whose end another fault did not let see. They are in none of the times.
+    pub unseen: usize,
     /// From the fault until outcomes came at 90 % of the rate before it. Of those with a rate before them.
     pub from_begin: Vec<Duration>,
     /// The same from when everything ran again.
@@ -44,13 +46,18 @@ pub struct Cost {
 pub fn costs(dir: &Path, happened: &[Happened]) -> Result<BTreeMap<&'static str, Cost>, Failure> {
     let seen = Seen::read(dir)?;
     let mut costs: BTreeMap<&'static str, Cost> = BTreeMap::new();
-    for fault in happened {
+    for (at, fault) in happened.iter().enumerate() {
         let cost = costs.entry(fault.planned.fault.kind()).or_default();
         cost.faults += 1;
+        let next = happened.get(at + 1).map_or(i64::MAX, |next| next.began);
         let before = seen.rate_before(fault.began);
-        if before >= LEAST_RATE {
-            cost.from_begin.extend(seen.back_at(fault.began, before));
-            cost.from_over.extend(seen.back_at(fault.over, before));
+        let back = |from| seen.back_at(from, before).filter(|took| from + took.as_micros() as i64 <= next);
+        match (back(fault.began), back(fault.over)) {
+            (Some(begin), Some(over)) if before >= LEAST_RATE => {
+                cost.from_begin.push(begin);
+                cost.from_over.push(over);
+            }
+            _ => cost.unseen += 1,
         }
         cost.taken_over.extend(fault.victim.and_then(|worker| seen.taken_over(worker, fault.began)));
     }

@@ -36,13 +36,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:32} {:>6} {:>13} {:>13} {:>13}",
-            "seconds until 90 % of the rate", "faults", "from fault", "from over", "taken over"
+            "{:32} {:>6} {:>6} {:>13} {:>13} {:>13}",
+            "seconds until 90 % of the rate", "faults", "unseen", "from fault", "from over", "taken over"
         )?;
         writeln!(
             f,
-            "{:32} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
-            "", "", "median", "max", "median", "max", "median", "max"
+            "{:32} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
+            "", "", "", "median", "max", "median", "max", "median", "max"
         )?;
         for (kind, cost) in &self.costs {
             writeln!(f, "{kind:32} {cost}")?;

@@ -46,7 +46,7 @@ pub struct Settings {
     pub binaries: Binaries,
     /// Whether Redis tells workers what to claim.
     pub redis: bool,
-    /// Whether all workers are the `worker` binary as it is, without the kind `probe`.
+    /// Whether all workers are the `worker` binary as it is, without the kind `probe`, and nothing is pooled: what the previous release can do.
     pub plain: bool,
     /// Of the workers.
     pub lease_ttl: Duration,
@@ -250,9 +250,11 @@ impl Ways<'_> {
 
     async fn node(&self, name: &str, binary: &Path, arguments: &[&str]) -> Result<Node, Failure> {
         let network = Proxy::before(self.postgres_at.clone()).await.map_err(Failure::software)?;
+        let direct_url = (self.url)(network.address().to_string());
         let mut process = Process::new(name, binary, &self.settings.dir)?
-            .variable("DATABASE_URL", &self.pooled_url)
-            .variable("DATABASE_DIRECT_URL", (self.url)(network.address().to_string()))
+            // The previous release mixes statements up behind a pooler.
+            .variable("DATABASE_URL", if self.settings.plain { &direct_url } else { &self.pooled_url })
+            .variable("DATABASE_DIRECT_URL", &direct_url)
             .variable("DATABASE_SSLMODE", "disable")
             .variable("LOG_FORMAT", "json");
         for argument in arguments {
