@@ -14,8 +14,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    config::ApiArgs, health, metrics::refresh_while_scraped, reads::Reader, router::router, serve::serve,
-    state::AppState, submitter::Flusher, waits::Looker,
+    config::ApiArgs,
+    health,
+    metrics::refresh_while_scraped,
+    reads::Reader,
+    router::router,
+    serve::{App, serve},
+    state::AppState,
+    submitter::Flusher,
+    waits::Looker,
 };
 
 /// What stopping may take after the last connection ended, at least: storing what clients that hung up had submitted.
@@ -166,7 +173,7 @@ impl Parts {
         )));
         watched.push(server.spawn(serve(
             listener,
-            router(state.clone()),
+            App { routes: router(state.clone()), tells_peers: state.access.asks_for_peers() },
             state.args.http.connections,
             state.metrics.http.clone(),
             stop_serving.clone(),

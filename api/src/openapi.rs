@@ -62,7 +62,7 @@ const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
 };
 
 /// And of those that not everybody may do.
-const ACCESS_ERRORS: &[Kind] = &[Kind::Unauthorized, Kind::Forbidden];
+const ACCESS_ERRORS: &[Kind] = &[Kind::Unauthorized, Kind::Forbidden, Kind::RateLimited];
 /// The name of the security scheme.
 const TOKEN: &str = "token";
 

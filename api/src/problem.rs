@@ -8,6 +8,8 @@
 
 mod kind;
 
+use std::time::Duration;
+
 use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
@@ -26,6 +28,8 @@ pub struct Problem {
     kind: Kind,
     detail: String,
     members: Map<String, Value>,
+    /// Instead of what its kind says.
+    retry_after_s: Option<u64>,
 }
 
 /// An error, as RFC 9457 has it.
@@ -53,13 +57,20 @@ pub(crate) struct Body<'a> {
 impl Problem {
     /// An error with what happened this time, in words for the client.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), members: Map::new() }
+        Self { kind, detail: detail.into(), members: Map::new(), retry_after_s: None }
     }
 
     /// Adds an extension member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Says when to come back: not before this has passed, in whole seconds.
+    #[must_use]
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after_s = Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
         self
     }
 
@@ -81,7 +92,7 @@ impl IntoResponse for Problem {
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();
-        if let Some(seconds) = self.kind.retry_after_s() {
+        if let Some(seconds) = self.retry_after_s.or(self.kind.retry_after_s().map(u64::from)) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

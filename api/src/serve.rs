@@ -5,7 +5,12 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -19,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::metrics::HttpMetrics;
+use crate::{access::Peer, metrics::HttpMetrics};
 
 /// Longest wait for the head of a request, and so for the next request on an idle connection. Load balancers close idle
 /// connections after 60 s as a rule; closing first could cut off a request that is just being sent.
@@ -31,10 +36,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections that are cut off may take to notice.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
+/// What answers requests.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) routes: Router,
+    /// Whether requests are told their [`Peer`]; that costs each an allocation.
+    pub(crate) tells_peers: bool,
+}
+
 /// Serves until `stop`. Then closes the port, lets running requests end within `budget`, and cuts off what is left.
 pub(crate) async fn serve(
     listener: TcpListener,
-    app: Router,
+    app: App,
     connections: usize,
     metrics: HttpMetrics,
     stop: CancellationToken,
@@ -56,7 +69,7 @@ pub(crate) async fn serve(
 
 async fn accept(
     listener: &TcpListener,
-    app: &Router,
+    app: &App,
     connections: usize,
     metrics: &HttpMetrics,
     tasks: &Tasks,
@@ -66,19 +79,20 @@ async fn accept(
     let free = Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS)));
     // Never closed, so a permit always comes.
     while let Ok(permit) = Arc::clone(&free).acquire_owned().await {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
                 time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let (app, stop, cut_off) = (app.clone(), stop.clone(), cut_off.clone());
+        let peer = app.tells_peers.then(|| Peer(peer.ip()));
+        let (routes, stop, cut_off) = (app.routes.clone(), stop.clone(), cut_off.clone());
         let open = metrics.connections.clone();
         tasks.spawn(async move {
             open.inc();
-            converse(stream, app, stop, cut_off).await;
+            converse(stream, peer, routes, stop, cut_off).await;
             open.dec();
             drop(permit);
         });
@@ -86,17 +100,30 @@ async fn accept(
 }
 
 /// One connection's life.
-async fn converse(stream: TcpStream, app: Router, stop: CancellationToken, cut_off: CancellationToken) {
+async fn converse(
+    stream: TcpStream,
+    peer: Option<Peer>,
+    routes: Router,
+    stop: CancellationToken,
+    cut_off: CancellationToken,
+) {
     // Answers are small and written at once; waiting for more would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "a connection was gone at once");
         return;
     }
+    let routes = TowerToHyperService::new(routes);
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        routes.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_LIMIT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     let mut is_ending = false;
     loop {

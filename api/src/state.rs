@@ -64,7 +64,7 @@ impl AppState {
             Metrics::new(&submitter, &reads, &waits, &store, &readiness, &overview, &dispatch, tokens.clone());
         let publisher = dispatch.publisher(notifier.clone());
         let parts = Parts {
-            access: Access::new(tokens, metrics.access.clone()),
+            access: Access::new(tokens, &args.rate, metrics.access.clone()),
             keyed: Keyed::new(&args, &store, &publisher, &notifier, &metrics.submit),
             bodies: Bodies::new(&args.http),
             args,

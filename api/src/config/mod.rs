@@ -10,6 +10,9 @@
 //! | `API_BODY_MEMORY` | `256MiB` | [`HttpArgs`] |
 //! | `API_DRAIN_DELAY` | `5s` | [`DrainArgs`] |
 //! | `API_DRAIN_BUDGET` | `20s` | [`DrainArgs`] |
+//! | `API_RATE_LIMIT` | | [`RateArgs`] |
+//! | `API_RATE_BURST` | | [`RateArgs`] |
+//! | `API_TRUSTED_PROXIES` | | [`RateArgs`] |
 //! | `API_READERS` | `2` | [`ReadArgs`] |
 //! | `API_DATABASE_CONNECTIONS` | `8` | [`ReadArgs`] |
 //! | `API_WAITERS` | `1000` | [`WaitArgs`] |
@@ -23,6 +26,7 @@
 
 mod drain;
 mod http;
+mod rate;
 mod read;
 mod size;
 mod submit;
@@ -33,7 +37,8 @@ use clap::Args;
 use service::exit::Failure;
 
 pub use self::{
-    drain::DrainArgs, http::HttpArgs, read::ReadArgs, size::Size, submit::SubmitArgs, task::TaskArgs, wait::WaitArgs,
+    drain::DrainArgs, http::HttpArgs, rate::RateArgs, read::ReadArgs, size::Size, submit::SubmitArgs, task::TaskArgs,
+    wait::WaitArgs,
 };
 use crate::batch::BATCH_LIMIT;
 
@@ -43,6 +48,9 @@ pub struct ApiArgs {
     /// Connections and requests.
     #[command(flatten)]
     pub http: HttpArgs,
+    /// How fast clients may ask.
+    #[command(flatten)]
+    pub rate: RateArgs,
     /// Stopping.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -64,6 +72,7 @@ impl ApiArgs {
     /// Checks values and their relations. Nothing is opened before.
     pub fn validate(&self) -> Result<(), Failure> {
         self.http.validate()?;
+        self.rate.validate()?;
         self.read.validate()?;
         self.submit.validate()?;
         self.task.validate()?;
@@ -128,6 +137,11 @@ mod tests {
             (&["--task-timeout", "8d"], "TASK_TIMEOUT"),
             (&["--api-callback-urls", "ftp://a"], "--api-callback-urls"),
             (&["--api-drain-delay", "soon"], "--api-drain-delay"),
+            (&["--api-rate-limit", "100"], "--api-rate-limit"),
+            (&["--api-rate-burst", "5"], "API_RATE_BURST"),
+            (&["--api-rate-limit", "1/s", "--api-rate-burst", "0"], "--api-rate-burst"),
+            (&["--api-rate-limit", "1/s", "--api-rate-burst", "1000001"], "API_RATE_BURST"),
+            (&["--api-trusted-proxies", "10.0.0.0/33"], "--api-trusted-proxies"),
         ] {
             let error = validate(flags).unwrap_err();
             assert!(error.contains(blamed), "{flags:?}: {error}");

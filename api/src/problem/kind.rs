@@ -26,6 +26,7 @@ pub enum Kind {
     InvalidOption,
     InvalidBatch,
     IdempotencyKeyReused,
+    RateLimited,
     Internal,
     DatabaseUnavailable,
     OutcomeUnknown,
@@ -35,7 +36,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MalformedJson,
         Self::MalformedRequest,
         Self::InvalidHeader,
@@ -56,6 +57,7 @@ impl Kind {
         Self::InvalidOption,
         Self::InvalidBatch,
         Self::IdempotencyKeyReused,
+        Self::RateLimited,
         Self::Internal,
         Self::DatabaseUnavailable,
         Self::OutcomeUnknown,
@@ -87,6 +89,7 @@ impl Kind {
             Self::InvalidOption => (422, "invalid-option", "Invalid option", "An option is unknown, given twice, or has a bad value; `option` names it."),
             Self::InvalidBatch => (422, "invalid-batch", "Invalid batch", "Nothing of the batch was stored. `errors` lists the index and the reason of each bad item, up to a hundred."),
             Self::IdempotencyKeyReused => (422, "idempotency-key-reused", "Idempotency key was used for another request", "This Idempotency-Key came with another body or other options before. A new request needs a new key."),
+            Self::RateLimited => (429, "rate-limited", "Too many requests", "More requests than this client is allowed in a time. Nothing was done; try again when `Retry-After` says."),
             Self::Internal => (500, "internal", "Internal error", "A bug. The server's log has the details."),
             Self::DatabaseUnavailable => (503, "database-unavailable", "Database unavailable", "Postgres did not answer in time. Nothing was done; try again."),
             Self::OutcomeUnknown => (503, "outcome-unknown", "Outcome unknown", "Postgres did not answer in time. It may have been done, or be done later; trying again may do it twice, unless the request has an Idempotency-Key."),
@@ -124,7 +127,7 @@ impl Kind {
     pub(super) const fn retry_after_s(self) -> Option<u16> {
         match self {
             Self::DatabaseUnavailable | Self::OutcomeUnknown => Some(2),
-            Self::Busy | Self::Stopping | Self::KeyInUse => Some(1),
+            Self::Busy | Self::Stopping | Self::KeyInUse | Self::RateLimited => Some(1),
             _ => None,
         }
     }
@@ -141,7 +144,9 @@ mod tests {
         let slugs: HashSet<_> = Kind::ALL.iter().map(|kind| kind.slug()).collect();
         assert_eq!(slugs.len(), Kind::ALL.len());
         assert!(Kind::ALL.iter().all(|kind| kind.status().is_client_error() || kind.status().is_server_error()));
-        let passes = |kind: &Kind| kind.status() == StatusCode::SERVICE_UNAVAILABLE || *kind == Kind::KeyInUse;
+        let passes = |kind: &Kind| {
+            kind.status() == StatusCode::SERVICE_UNAVAILABLE || [Kind::KeyInUse, Kind::RateLimited].contains(kind)
+        };
         assert!(Kind::ALL.iter().all(|kind| passes(kind) == kind.retry_after_s().is_some()));
     }
 }

@@ -145,7 +145,7 @@ mod tests {
             entry("a", &first, "scopes = ['read']") + &entry("b", &last, "scopes = ['admin']\nqueues = ['mail']");
         let list = List::parse(&text).unwrap();
         let (a, b) = (list.find(&first).unwrap(), list.find(&last).unwrap());
-        assert_eq!((a.name.as_str(), b.name.as_str()), ("a", "b"));
+        assert_eq!((&*a.name, &*b.name), ("a", "b"));
         assert!(a.reaches("x") && b.reaches("mail") && !b.reaches("x"));
         assert!(list.find(&secret()).is_none());
         let upper = text.replace(&first.sha256(), &first.sha256().to_uppercase());

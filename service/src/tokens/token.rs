@@ -1,6 +1,6 @@
 //! One entry of the list: a client, and what it may do.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{collections::BTreeSet, fmt::Write as _, sync::Arc};
 
 use super::{Scope, Scopes, Secret};
 
@@ -11,7 +11,7 @@ const NAME_LIMIT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// What logs and operators call it. Entries of one name are one client: one that is changing its secret.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it may do.
     pub scopes: Scopes,
     /// The only queues it may see and use; none: all.
@@ -38,7 +38,7 @@ impl Token {
             Some(queues) => queues.iter().try_for_each(|queue| check("queues", queue))?,
             None => {}
         }
-        Ok(Self { name, scopes: scopes.iter().copied().collect(), queues })
+        Ok(Self { name: name.into(), scopes: scopes.iter().copied().collect(), queues })
     }
 
     /// Whether it may see and use a queue.

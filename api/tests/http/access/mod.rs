@@ -3,4 +3,5 @@
 mod keys;
 mod operations;
 mod queues;
+mod rate;
 mod reload;
