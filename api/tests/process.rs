@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 fn api(flags: &[&str], database: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
-    command.env_clear().args(["--api-bind", "127.0.0.1:0", "--api-drain-delay", "0s", "--database-url", database]);
+    command.env_clear().env("DATABASE_URL", database).args(["--api-bind", "127.0.0.1:0", "--api-drain-delay", "0s"]);
     command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -37,6 +37,22 @@ fn a_bad_configuration_is_one_line_and_exit_code_64() {
     assert!(failure(&output, 64).contains("--api-body-limit"));
     let output = api(&[], "mysql://app@127.0.0.1/app").output().unwrap();
     assert!(failure(&output, 64).contains("DATABASE_URL"));
+}
+
+/// Whoever may log in to the machine reads command lines.
+#[test]
+fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    let nowhere = "postgresql://app@127.0.0.1:1/app";
+    for flags in [
+        &["--database-url=postgresql://app:s3cret@db/app"][..],
+        &["--database-url", "postgresql://app:s3cret@db/app"],
+        &["--database-direct-url=postgresql://app@db/app?password=s3cret"],
+        &["--queue-backend=redis", "--redis-addr=redis://:s3cret@redis:6379"],
+    ] {
+        let line = failure(&api(flags, nowhere).output().unwrap(), 64);
+        assert!(line.contains("holds a password") && line.contains("`ps`"), "{flags:?}: {line}");
+        assert!(!line.contains("s3cret"), "{line}");
+    }
 }
 
 fn load_test(flags: &[&str]) -> Command {
@@ -94,7 +110,7 @@ fn a_bad_queue_backend_is_one_line_and_exit_code_64() {
 #[tokio::test]
 async fn in_postgres_mode_the_address_of_redis_is_not_looked_at() {
     let database = testing::database().await;
-    let mut child = api(&["--log-format", "json"], database.url()).env("REDIS_ADDR", "nonsense").spawn().unwrap();
+    let mut child = api(&["--log-format", "json"], &database.api_url()).env("REDIS_ADDR", "nonsense").spawn().unwrap();
     address(&mut child);
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::TERM).unwrap();
@@ -105,7 +121,7 @@ async fn in_postgres_mode_the_address_of_redis_is_not_looked_at() {
 async fn a_wrong_password_for_redis_is_said_once_and_the_api_goes_on() {
     let database = testing::database().await;
     let redis = Server::with(&[("requirepass", "right")]).unwrap_or_else(|error| panic!("{error}"));
-    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], database.url());
+    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], &database.api_url());
     let mut child = command.env("REDIS_ADDR", redis.address()).env("REDIS_PASSWORD", "wrong-secret").spawn().unwrap();
     let (address, log) = address_and_log(&mut child);
     let get = async |path: &str| reqwest::get(format!("http://{address}{path}")).await.unwrap();
@@ -143,7 +159,7 @@ async fn a_wrong_password_for_redis_is_said_once_and_the_api_goes_on() {
 async fn sigterm_while_redis_hangs_stops_in_order() {
     let database = testing::database().await;
     let redis = Server::start().unwrap_or_else(|error| panic!("{error}"));
-    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], database.url());
+    let mut command = api(&["--log-format", "json", "--queue-backend", "redis"], &database.api_url());
     let mut child = command.env("REDIS_ADDR", redis.address()).spawn().unwrap();
     let (address, log) = address_and_log(&mut child);
     let client = reqwest::Client::new();
@@ -177,7 +193,7 @@ async fn a_taken_port_is_one_line_and_exit_code_69() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
     let database = testing::database().await;
-    let mut child = api(&["--log-format", "json"], database.url()).spawn().unwrap();
+    let mut child = api(&["--log-format", "json"], &database.api_url()).spawn().unwrap();
     let address = address(&mut child);
     let client = reqwest::Client::new();
     let post = || {

@@ -97,3 +97,17 @@ fn the_variables_documented_are_the_variables_read() {
     let unknown: Vec<_> = documented.difference(&read).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "not documented: {missing:?}; not read: {unknown:?}");
 }
+
+#[test]
+fn the_rights_documented_are_the_rights_granted() {
+    let document = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let row = |grant: &schema::roles::Grant| {
+        let rights = |rights: &str| if rights.is_empty() { "-".to_owned() } else { rights.to_owned() };
+        format!("| `{}` | {} | {} |", grant.on, rights(grant.api()), rights(grant.worker()))
+    };
+    let granted: Vec<_> = schema::roles::GRANTS.iter().map(row).collect();
+    let starts = ["| `SCHEMA ", "| `TABLE ", "| `SEQUENCE ", "| `FUNCTION "];
+    let documented: Vec<_> =
+        document.lines().filter(|line| starts.iter().any(|start| line.starts_with(start))).collect();
+    assert_eq!(documented, granted);
+}

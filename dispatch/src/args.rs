@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use clap::{Args, ValueEnum};
 use redis::ConnectionAddr;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
-use service::exit::Failure;
+use service::{command_line::refuse_secret, database::read_password, exit::Failure};
 
 use crate::{Dispatch, address, link::Redis, metrics::Metrics};
 
@@ -53,7 +53,11 @@ impl DispatchArgs {
 
     fn redis(&self) -> Result<Redis, Failure> {
         let address = self.redis_addr.as_deref().filter(|address| !address.is_empty());
-        let mut info = address::parse(address.ok_or_else(|| Failure::usage("QUEUE_BACKEND=redis needs REDIS_ADDR"))?)?;
+        let address = address.ok_or_else(|| Failure::usage("QUEUE_BACKEND=redis needs REDIS_ADDR"))?;
+        let mut info = address::parse(address)?;
+        if info.redis_settings().password().is_some() {
+            refuse_secret("REDIS_ADDR", address)?;
+        }
         let mut settings = info.redis_settings().clone();
         if let Some(username) = self.redis_username.as_ref().filter(|username| !username.is_empty()) {
             settings = settings.set_username(username);
@@ -83,9 +87,7 @@ impl DispatchArgs {
 
     fn password(&self) -> Result<Option<String>, Failure> {
         if let Some(path) = &self.redis_password_file {
-            let text = fs::read_to_string(path)
-                .map_err(|error| Failure::usage(format!("REDIS_PASSWORD_FILE {}: {error}", path.display())))?;
-            return Ok(Some(text.strip_suffix('\n').unwrap_or(&text).to_owned()));
+            return read_password("REDIS_PASSWORD_FILE", path).map(Some);
         }
         #[expect(clippy::disallowed_methods, reason = "a password must not be a flag: flags show in `ps`")]
         let from_environment = std::env::var("REDIS_PASSWORD").ok();

@@ -18,6 +18,11 @@ use crate::{Error, Installation, Server, admin, random};
 /// Names the environment variable with the base URL of the server for tests.
 pub const SERVER_ENV: &str = "TASKROW_TEST_SERVER";
 
+/// The role of the api in migrated databases.
+pub const API_ROLE: &str = "taskrow_api";
+/// The role of workers in migrated databases.
+pub const WORKER_ROLE: &str = "taskrow_worker";
+
 /// A database of its own for one test. Dropping it drops the database, in the background and without a promise.
 #[derive(Debug)]
 pub struct TestDatabase {
@@ -27,9 +32,26 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// Where a client connects.
+    /// Where a client connects, as superuser.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The same, as the role of the api; of a migrated database.
+    pub fn api_url(&self) -> String {
+        self.url_of(API_ROLE)
+    }
+
+    /// The same, as the role of workers; of a migrated database.
+    pub fn worker_url(&self) -> String {
+        self.url_of(WORKER_ROLE)
+    }
+
+    /// The password is the superuser's.
+    fn url_of(&self, role: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("postgresql", &self.url));
+        let password = rest.split_once(':').map_or("", |(_, password)| password);
+        format!("{scheme}://{role}:{password}")
     }
 
     /// The database's name, unique on its server.

@@ -93,10 +93,11 @@ async fn is_older(connection: &mut AsyncPgConnection, day: NaiveDate, retention:
     ask(connection, &format!("SELECT ('{day}'::timestamp AT TIME ZONE 'UTC') + interval '1 day' < clock_timestamp() - $1 * interval '1 second' AS answer"), retention).await
 }
 
-/// A task submitted long ago may have ended yesterday. Reads the day's outcomes, before any lock is taken.
+/// A task submitted long ago may have ended yesterday. Reads the day's outcomes, before any lock is taken. (By the parent, and its bounds: who
+/// may read that need not have rights on each partition.)
 async fn ended_lately(connection: &mut AsyncPgConnection, day: NaiveDate, retention: Duration) -> QueryResult<bool> {
-    let table = partitions::name("outcomes", day);
-    ask(connection, &format!("SELECT EXISTS (SELECT FROM taskrow.{table} WHERE finished_at > clock_timestamp() - $1 * interval '1 second') AS answer"), retention).await
+    let (from, to) = partitions::bounds(day);
+    ask(connection, &format!("SELECT EXISTS (SELECT FROM taskrow.outcomes WHERE task_id >= '{from}' AND task_id < '{to}' AND finished_at > clock_timestamp() - $1 * interval '1 second') AS answer"), retention).await
 }
 
 async fn ask(connection: &mut AsyncPgConnection, question: &str, retention: Duration) -> QueryResult<bool> {
@@ -104,8 +105,8 @@ async fn ask(connection: &mut AsyncPgConnection, question: &str, retention: Dura
     Ok(row.answer)
 }
 
-/// Drops a day's partitions if nothing of the day is open. Looks first, then locks, then looks again: a retry by hand that is under
-/// way holds its own locks until it has committed, and then its task is seen as open.
+/// Drops a day's partitions if nothing of the day is open. Looks before anything is locked; `taskrow.drop_day` locks, and looks again: a
+/// retry by hand that is under way holds its own locks until it has committed, and then its task is seen as open.
 async fn drop_if_final(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
     if has_open(connection, day).await? {
         return Ok(false);
@@ -115,7 +116,7 @@ async fn drop_if_final(connection: &mut AsyncPgConnection, day: NaiveDate) -> Qu
         let result = connection
             .transaction(async |connection| {
                 partitions::give_way(connection).await?;
-                drop_now(connection, day).await
+                partitions::drop_day(connection, day).await
             })
             .await;
         match result {
@@ -127,19 +128,6 @@ async fn drop_if_final(connection: &mut AsyncPgConnection, day: NaiveDate) -> Qu
             result => return result,
         }
     }
-}
-
-async fn drop_now(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
-    sql_query("LOCK TABLE taskrow.records, taskrow.outcomes, taskrow.failures IN ACCESS EXCLUSIVE MODE")
-        .execute(connection)
-        .await?;
-    // Everybody waits now: by index, whatever the statistics say.
-    sql_query("SET LOCAL enable_seqscan = off").execute(connection).await?;
-    if has_open(connection, day).await? {
-        return Ok(false);
-    }
-    partitions::drop_day(connection, day).await?;
-    Ok(true)
 }
 
 async fn has_open(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
@@ -154,7 +142,8 @@ async fn has_open(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryRe
     Ok(open.answer)
 }
 
-/// Final tasks of the default partition go one by one; there should be none.
+/// Final tasks of the default partition go one by one; there should be none. All of such a task is in the default partitions: a day is made
+/// in all tables or in none.
 async fn delete_from_default(connection: &mut AsyncPgConnection, retention: Duration) -> QueryResult<usize> {
     let mut total = 0;
     loop {
@@ -162,8 +151,8 @@ async fn delete_from_default(connection: &mut AsyncPgConnection, retention: Dura
             "WITH old AS MATERIALIZED (
                  SELECT o.task_id FROM taskrow.outcomes_default o
                  WHERE o.finished_at < clock_timestamp() - $1 * interval '1 second' LIMIT $2 FOR UPDATE SKIP LOCKED),
-             records AS (DELETE FROM taskrow.records r USING old WHERE r.id = old.task_id),
-             failures AS (DELETE FROM taskrow.failures f USING old WHERE f.task_id = old.task_id),
+             records AS (DELETE FROM taskrow.records_default r USING old WHERE r.id = old.task_id),
+             failures AS (DELETE FROM taskrow.failures_default f USING old WHERE f.task_id = old.task_id),
              outcomes AS (DELETE FROM taskrow.outcomes_default o USING old WHERE o.task_id = old.task_id RETURNING 1)
              SELECT count(*) AS deleted FROM outcomes",
         )

@@ -4,7 +4,9 @@
 //! - [`tables`]: `table!` definitions for diesel
 //! - [`migrate`]: applying the migrations, and checking which version a database has
 //! - [`partitions`]: making and listing the day partitions of the insert-only tables
+//! - [`roles`]: roles for api and worker that own nothing
 
 pub mod migrate;
 pub mod partitions;
+pub mod roles;
 pub mod tables;

@@ -3,7 +3,11 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
-use schema::{migrate, partitions::DEFAULT_DAYS_AHEAD};
+use schema::{
+    migrate,
+    partitions::{DEFAULT_DAYS_AHEAD, MOST_DAYS_AHEAD},
+    roles::{self, RolesArgs},
+};
 use service::{
     database::{Database, DatabaseArgs},
     exit::{self, Failure},
@@ -27,8 +31,11 @@ struct Cli {
     #[arg(long, env = "MIGRATE_DEADLINE", value_parser = humantime::parse_duration, default_value = "2m", global = true)]
     deadline: Duration,
     /// Days to make partitions for, from tomorrow on.
-    #[arg(long, env = "PARTITION_DAYS_AHEAD", default_value_t = DEFAULT_DAYS_AHEAD)]
+    #[arg(long, env = "PARTITION_DAYS_AHEAD", default_value_t = DEFAULT_DAYS_AHEAD,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_DAYS_AHEAD)))]
     days_ahead: u32,
+    #[command(flatten)]
+    roles: RolesArgs,
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
@@ -67,7 +74,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             Ok(())
         }
         None => {
+            let roles = cli.roles.roles()?;
             let done = migrate::up(&database, cli.days_ahead, cli.deadline).await.map_err(failure)?;
+            roles::apply(&database, &roles, cli.deadline).await.map_err(failure)?;
             info!(
                 applied = if done.applied.is_empty() { "nothing to do".to_owned() } else { done.applied.join(", ") },
                 partitions = done.partitions.len(),

@@ -40,6 +40,9 @@ pub enum Error {
     /// A migration failed; it was rolled back, the ones before it stay applied.
     #[error("migration failed: {0}")]
     Migration(String),
+    /// A role cannot be made, or must not be used.
+    #[error("role {0}")]
+    Role(String),
     /// A statement around the migrations failed.
     #[error("database: {0}")]
     Database(#[from] diesel::result::Error),
@@ -176,7 +179,7 @@ async fn connect(database: &Database, deadline: Duration) -> Result<AsyncPgConne
 }
 
 /// A connection that holds the migrators' lock until it closes.
-async fn locked_connection(database: &Database, deadline: Duration) -> Result<AsyncPgConnection, Error> {
+pub(crate) async fn locked_connection(database: &Database, deadline: Duration) -> Result<AsyncPgConnection, Error> {
     #[derive(QueryableByName)]
     struct Locked {
         #[diesel(sql_type = Bool)]

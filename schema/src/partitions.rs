@@ -2,6 +2,9 @@
 //!
 //! A task id is a UUIDv7, its first 48 bits are milliseconds since 1970: a day is a range of ids. Partitions are made ahead; what
 //! falls outside of all of them lands in the default partition and is found there just the same.
+//!
+//! Tables are made and dropped by functions of the schema, with their owner's rights: a worker's role needs none
+//! (`migrations/2026-11-30-000006_partitions_by_function/up.sql`).
 
 use std::time::Duration;
 
@@ -20,6 +23,8 @@ pub const PARENTS: [(&str, &str); 3] = [("records", "id"), ("outcomes", "task_id
 
 /// How many days ahead partitions are made unless told otherwise. Each costs every claim a little, so not many.
 pub const DEFAULT_DAYS_AHEAD: u32 = 7;
+/// The most, as `taskrow.make_day` has it.
+pub const MOST_DAYS_AHEAD: u32 = 366;
 
 /// Longest wait for a lock that attaching or dropping a partition needs; queries behind it wait as long. Statements take the
 /// tables in different orders, so a wait can be half of a deadlock: it must end long before Postgres looks for one (after
@@ -31,9 +36,6 @@ const TIMEOUTS: &str = "SET LOCAL lock_timeout = '100ms'; SET LOCAL idle_in_tran
 /// table and wants another.
 const LOCK_TRIES: u32 = 40;
 const LOCK_PAUSE: Duration = Duration::from_millis(200);
-
-/// Key of the lock that makers of partitions hold: "partn" as bytes.
-const MAKERS_LOCK: i64 = i64::from_be_bytes(*b"\0\0\0partn");
 
 #[derive(QueryableByName)]
 struct Today {
@@ -47,10 +49,11 @@ struct Name {
     name: String,
 }
 
+/// What a function of the schema did, or why not: see its comment.
 #[derive(QueryableByName)]
-struct Occupied {
+struct Did {
     #[diesel(sql_type = Bool)]
-    occupied: bool,
+    did: bool,
 }
 
 /// The first id of a day and the first id of the next one.
@@ -102,15 +105,20 @@ pub async fn create_ahead(connection: &mut AsyncPgConnection, days_ahead: u32) -
     Ok(made)
 }
 
-/// Drops all partitions of one day. To be called in a transaction that [gives way](give_way).
-pub async fn drop_day(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<()> {
-    let tables = PARENTS.map(|(parent, _)| format!("taskrow.{}", name(parent, day))).join(", ");
-    connection.batch_execute(&format!("DROP TABLE IF EXISTS {tables}")).await
+/// Drops all partitions of a day that is over; false, and nothing is dropped, while a task of it is open. To be called in a transaction that
+/// [gives way](give_way).
+pub async fn drop_day(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<bool> {
+    call(connection, "SELECT taskrow.drop_day($1) AS did", day).await
 }
 
 /// Begins a transaction that locks whole tables: bounds its waits. When one ends by that, [`Tries`] tells whether to try again.
 pub async fn give_way(connection: &mut AsyncPgConnection) -> QueryResult<()> {
     connection.batch_execute(TIMEOUTS).await
+}
+
+/// Keeps makers of partitions out until the end of the transaction: by the lock that `taskrow.make_day` takes, "partn" as bytes.
+pub(crate) async fn lock_makers(connection: &mut AsyncPgConnection) -> QueryResult<()> {
+    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({})", i64::from_be_bytes(*b"\0\0\0partn"))).await
 }
 
 /// Counts the tries of a transaction that [gives way](give_way).
@@ -140,63 +148,23 @@ async fn create(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResu
         let result = connection
             .transaction(async |connection| {
                 give_way(connection).await?;
-                create_now(connection, day).await
+                call(connection, "SELECT taskrow.make_day($1) AS did", day).await
             })
             .await;
         match result {
-            // The day's first rows came between the look into the default partition and its lock.
-            Err(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => return Ok(Vec::new()),
+            Ok(true) => return Ok(PARENTS.map(|(parent, _)| name(parent, day)).to_vec()),
+            // Somebody else did, or the day's first rows came between the look into the default partition and its lock.
+            Ok(false) | Err(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => return Ok(Vec::new()),
             Err(error) if tries.again(&error).await => {}
-            result => return result,
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Makes the partitions of a day, all or none: a day that is partly in the default partition could be cleaned neither as a day
-/// nor task by task.
-async fn create_now(connection: &mut AsyncPgConnection, day: NaiveDate) -> QueryResult<Vec<String>> {
-    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({MAKERS_LOCK})")).await?;
-    if days(connection).await?.contains(&day) {
-        return Ok(Vec::new());
-    }
-    for (parent, column) in PARENTS {
-        if default_has_rows(connection, parent, column, day).await? {
-            return Ok(Vec::new());
-        }
-    }
-    let (from, to) = bounds(day);
-    let mut statements = String::new();
-    for (parent, _) in PARENTS {
-        let partition = name(parent, day);
-        statements += &format!(
-            "CREATE TABLE taskrow.{partition} (LIKE taskrow.{parent} INCLUDING ALL); \
-             COMMENT ON TABLE taskrow.{partition} IS 'Tasks of {day} (UTC, by id).'; "
-        );
-    }
-    // ATTACH locks less than CREATE .. PARTITION OF, and comes last: all it holds up others with is the default partitions.
-    for (parent, _) in PARENTS {
-        let partition = name(parent, day);
-        statements += &format!(
-            "ALTER TABLE taskrow.{parent} ATTACH PARTITION taskrow.{partition} FOR VALUES FROM ('{from}') TO ('{to}'); "
-        );
-    }
-    connection.batch_execute(&statements).await?;
-    Ok(PARENTS.map(|(parent, _)| name(parent, day)).to_vec())
-}
-
-async fn default_has_rows(
-    connection: &mut AsyncPgConnection,
-    parent: &str,
-    column: &str,
-    day: NaiveDate,
-) -> QueryResult<bool> {
-    let (from, to) = bounds(day);
-    let row: Occupied = sql_query(format!(
-        "SELECT EXISTS (SELECT FROM taskrow.{parent}_default WHERE {column} >= '{from}' AND {column} < '{to}') AS occupied"
-    ))
-    .get_result(connection)
-    .await?;
-    Ok(row.occupied)
+/// Calls a function that does with its owner's rights what needs them.
+async fn call(connection: &mut AsyncPgConnection, statement: &str, day: NaiveDate) -> QueryResult<bool> {
+    let row: Did = sql_query(statement).bind::<Date, _>(day).get_result(connection).await?;
+    Ok(row.did)
 }
 
 fn first_id(day: NaiveDate) -> Uuid {

@@ -6,6 +6,7 @@
 //! - [`tasks`]: the one place that spawns background tasks, so that all of them are awaited
 //! - [`authorities`]: whose certificates are trusted
 //! - [`backoff`]: jittered waits between attempts to reach a dependency
+//! - [`command_line`]: what must not stand there
 //! - [`database`]: where Postgres is, how to talk to it (TLS, timeouts), connections that mend themselves
 //! - [`readiness`]: which dependency is missing, as `/ready` tells it
 //! - [`probes`]: the `/live`, `/ready` and `/metrics` routes
@@ -14,6 +15,7 @@
 
 pub mod authorities;
 pub mod backoff;
+pub mod command_line;
 pub mod database;
 pub mod exit;
 pub mod probes;

@@ -7,7 +7,7 @@ use queue::{
     retention::{self, Cleaned},
     session,
 };
-use schema::partitions::DEFAULT_DAYS_AHEAD;
+use schema::partitions::{DEFAULT_DAYS_AHEAD, MOST_DAYS_AHEAD};
 use service::{database::Database, exit::Failure};
 
 /// What to keep.
@@ -18,11 +18,12 @@ pub struct CleanupArgs {
     #[arg(long, env = "TASK_RETENTION", value_parser = humantime::parse_duration, default_value = "7days")]
     pub retention: Duration,
     /// Days to make partitions for, from tomorrow on.
-    #[arg(long, env = "PARTITION_DAYS_AHEAD", default_value_t = DEFAULT_DAYS_AHEAD)]
+    #[arg(long, env = "PARTITION_DAYS_AHEAD", default_value_t = DEFAULT_DAYS_AHEAD,
+        value_parser = clap::value_parser!(u32).range(..=i64::from(MOST_DAYS_AHEAD)))]
     pub days_ahead: u32,
 }
 
-/// Cleans up once. Needs a role that owns the tables.
+/// Cleans up once.
 pub async fn clean_up(database: &Database, args: &CleanupArgs) -> Result<Cleaned, Failure> {
     let mut link = database.link(session::CLEANUP);
     link.run(async |connection| retention::clean_up(connection, args.retention, args.days_ahead).await)

@@ -1,7 +1,7 @@
 //! Makes day partitions ahead, so that an installation without the cleanup job does not run out of them: `migrate` makes those of a week.
 //!
-//! Needs a role that owns the tables. Without one, tasks of days that nobody made partitions for land in the default partition, from which
-//! retention deletes them one by one.
+//! Where that fails for long, tasks of days that nobody made partitions for land in the default partition, from which retention deletes them
+//! one by one.
 
 use std::{sync::Arc, time::Duration};
 

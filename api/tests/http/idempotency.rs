@@ -195,7 +195,7 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_repeated() {
     let app = Setup::default().through(&proxy).on(database).start().await;
     app.database
         .execute(
-            "CREATE TABLE gate (); INSERT INTO gate DEFAULT VALUES;
+            "CREATE TABLE gate (); INSERT INTO gate DEFAULT VALUES; GRANT SELECT ON gate TO PUBLIC;
              CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN WHILE EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.005); END LOOP; RETURN NULL; END $$;
              CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON taskrow.idempotency_keys DEFERRABLE INITIALLY DEFERRED

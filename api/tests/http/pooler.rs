@@ -6,9 +6,9 @@ use tokio::task::{JoinSet, block_in_place};
 
 use crate::support::{App, Setup, TestDb};
 
-/// In front of the server of a database, for its user.
+/// In front of the server of a database, for the api's role.
 fn before(database: &TestDb) -> Pooler {
-    let (user, server) = database.url().split_once("://").unwrap().1.rsplit_once('@').unwrap();
+    let (user, server) = database.api_url().split_once("://").unwrap().1.rsplit_once('@').unwrap();
     let (name, password) = user.split_once(':').unwrap();
     block_in_place(|| Pooler::before(server.split('/').next().unwrap(), &[(name, password)])).unwrap()
 }

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use schema::migrate;
+use schema::{
+    migrate,
+    roles::{self, Role, Roles},
+};
 use service::database::Database;
 use tokio_postgres::Client;
 
+use super::{API_ROLE, WORKER_ROLE};
 use crate::{Error, admin};
 
 /// Enough for a test that crosses midnight.
@@ -33,7 +37,7 @@ async fn make(server: &str, name: &str) -> Result<(), Error> {
     // A maker that was interrupted leaves an unmarked one.
     admin::drop_database(&client, name).await?;
     admin::create_database(&client, name, None).await?;
-    migrate(&format!("{server}/{name}")).await?;
+    migrate(&format!("{server}/{name}"), password(server)).await?;
     admin::finish_template(&client, name).await
 }
 
@@ -46,9 +50,21 @@ fn migrations_hash() -> String {
     migrate::required_version()
 }
 
-async fn migrate(url: &str) -> Result<(), Error> {
+/// Roles belong to the server, so all its databases share them; they have its own password.
+async fn migrate(url: &str, password: &str) -> Result<(), Error> {
     let database =
         Database::from_url(url, "test template").map_err(|error| Error::Migrate(error.to_string().into()))?;
+    let role = |name: &str| {
+        let name = name.parse().map_err(|error| Error::Migrate(Box::new(error)))?;
+        Ok::<_, Error>(Some(Role { name, password: Some(password.to_owned()) }))
+    };
+    let roles = Roles { api: role(API_ROLE)?, worker: role(WORKER_ROLE)? };
     migrate::up(&database, DAYS_AHEAD, DEADLINE).await.map_err(|error| Error::Migrate(error.into()))?;
-    Ok(())
+    roles::apply(&database, &roles, DEADLINE).await.map_err(|error| Error::Migrate(error.into()))
+}
+
+/// Of a URL that this crate made: its passwords need no escapes.
+fn password(server: &str) -> &str {
+    let user_info = server.rsplit_once('@').map_or("", |(before, _)| before);
+    user_info.rsplit_once(':').map_or("", |(_, password)| password)
 }

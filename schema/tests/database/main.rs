@@ -4,5 +4,7 @@ mod binary;
 mod comments;
 mod migrations;
 mod partitions;
+mod pooler;
+mod roles;
 mod support;
 mod tables;

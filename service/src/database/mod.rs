@@ -1,7 +1,7 @@
 //! Where Postgres is and how to talk to it.
 //!
-//! Environment: `DATABASE_URL`, or `DATABASE_HOST`, `DATABASE_PORT`, `DATABASE_NAME`, `DATABASE_USER`; the password in
-//! `POSTGRES_PASSWORD` or in the file named by `POSTGRES_PASSWORD_FILE`; `DATABASE_SSLMODE`, `DATABASE_CA_FILE`;
+//! Environment: `DATABASE_URL`, or `DATABASE_HOST`, `DATABASE_PORT`, `DATABASE_NAME`, `DATABASE_USER`; `POSTGRES_USER`
+//! for another user than the URL's; the password in `POSTGRES_PASSWORD` or in the file named by `POSTGRES_PASSWORD_FILE`; `DATABASE_SSLMODE`, `DATABASE_CA_FILE`;
 //! `DATABASE_DIRECT_URL` when `DATABASE_URL` leads to a transaction pooler.
 //!
 //! Every connection has a connect timeout, TCP keepalives, a TCP user timeout, `statement_timeout`, `lock_timeout` and an
@@ -26,7 +26,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 
 use self::tls::Tls;
 pub use self::{
-    args::DatabaseArgs,
+    args::{DatabaseArgs, read_password},
     borrowed::in_one_transaction,
     link::{Link, LinkError},
     tls::SslMode,
@@ -100,7 +100,7 @@ pub enum ConnectError {
 impl Database {
     /// The database behind a URL, without looking at the environment.
     pub fn from_url(url: &str, application: &'static str) -> Result<Self, Failure> {
-        let endpoint = url::parse("database URL", url, None)?;
+        let endpoint = url::parse("database URL", url, None, None)?;
         Ok(Self { pooled: endpoint.target(None, None)?, direct: None, application })
     }
 

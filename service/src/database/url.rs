@@ -32,8 +32,8 @@ impl Endpoint {
     }
 }
 
-/// Reads `url`; `password`, when given, wins over the URL's. `name` is the variable to blame. Errors never quote the URL.
-pub(super) fn parse(name: &str, url: &str, password: Option<&str>) -> Result<Endpoint, Failure> {
+/// Reads `url`; `user` and `password`, when given, win over the URL's. `name` is the variable to blame. Errors never quote the URL.
+pub(super) fn parse(name: &str, url: &str, user: Option<&str>, password: Option<&str>) -> Result<Endpoint, Failure> {
     let bad = |reason: &str| Failure::usage(format!("{name}: {reason}"));
     let rest = url
         .strip_prefix("postgresql://")
@@ -43,7 +43,11 @@ pub(super) fn parse(name: &str, url: &str, password: Option<&str>) -> Result<End
         Some(at) => (&rest[..at], &rest[at + 1..]),
         None => ("", rest),
     };
-    let (user, own_password) = match user_info.split_once(':') {
+    // What looks like a password to the left of the last @ was meant as a parameter: the rest of it would be taken for a host, and be logged.
+    if user_info.contains("password=") {
+        return Err(bad("in the parameter password an @ must be percent-encoded"));
+    }
+    let (own_user, own_password) = match user_info.split_once(':') {
         Some((user, password)) => (user, Some(password)),
         None => (user_info, None),
     };
@@ -72,13 +76,20 @@ pub(super) fn parse(name: &str, url: &str, password: Option<&str>) -> Result<End
     if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
         return Err(bad("names no host"));
     }
-    if !user.is_empty() {
-        config.user(decode(user));
+    let user = user.map(Cow::Borrowed).or((!own_user.is_empty()).then(|| decode(own_user)));
+    if let Some(user) = user {
+        config.user(user);
     }
     if let Some(password) = password.map(Cow::Borrowed).or(own_password.map(decode)) {
         config.password(password.as_bytes());
     }
     Ok(Endpoint { config, ssl_mode, ca_file })
+}
+
+/// Whether a URL has a password in it, in any place where [`parse`] or the library beneath looks for one.
+pub(super) fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.rsplit_once('@').is_some_and(|(user_info, _)| user_info.contains(':')) || url.contains("password=")
 }
 
 /// Percent-decodes `text`, or leaves it alone where a `%` is no valid escape or the bytes are no UTF-8.
@@ -102,7 +113,7 @@ mod tests {
     use super::*;
 
     fn password_of(url: &str, apart: Option<&str>) -> String {
-        let endpoint = parse("DATABASE_URL", url, apart).unwrap();
+        let endpoint = parse("DATABASE_URL", url, None, apart).unwrap();
         assert_eq!(endpoint.config.get_hosts(), [Host::Tcp("db".to_owned())]);
         assert_eq!(endpoint.config.get_dbname(), Some("app"));
         String::from_utf8(endpoint.config.get_password().unwrap().to_vec()).unwrap()
@@ -118,14 +129,33 @@ mod tests {
     }
 
     #[test]
+    fn a_user_given_apart_wins() {
+        let user = |url, apart| {
+            let endpoint = parse("DATABASE_URL", url, apart, None).unwrap();
+            endpoint.config.get_user().map(str::to_owned)
+        };
+        assert_eq!(user("postgresql://app:x@db/app", Some("taskrow_api")).as_deref(), Some("taskrow_api"));
+        assert_eq!(user("postgresql://db/app", Some("taskrow_api")).as_deref(), Some("taskrow_api"));
+        assert_eq!(user("postgresql://%61pp@db/app", None).as_deref(), Some("app"));
+    }
+
+    #[test]
+    fn a_password_is_noticed_wherever_it_stands() {
+        assert!(holds_password("postgresql://app:x@db/app") && holds_password("mysql://app:x@db/app"));
+        assert!(holds_password("postgresql://app@db/app?password=x"));
+        assert!(!holds_password("postgresql://app@db:5432/app?sslmode=require"));
+    }
+
+    #[test]
     fn errors_blame_the_variable_and_hide_the_secret() {
         for url in [
             "mysql://a:secret@db/app",
             "postgresql://a:secret@db:port/app",
             "postgresql://a:secret@db/app?sslmode=maybe",
             "postgresql://",
+            "postgresql://a@db/app?password=secret@secret/x",
         ] {
-            let error = parse("DATABASE_URL", url, None).err().unwrap().to_string();
+            let error = parse("DATABASE_URL", url, None, None).err().unwrap().to_string();
             assert!(error.starts_with("DATABASE_URL: "), "{error}");
             assert!(!error.contains("secret"), "{error}");
         }
@@ -136,6 +166,7 @@ mod tests {
         let endpoint = parse(
             "DATABASE_URL",
             "postgres://a@db/app?sslmode=verify-full&sslrootcert=/ca.pem&connect_timeout=3",
+            None,
             None,
         )
         .unwrap();

@@ -100,7 +100,7 @@ async fn a_taken_port_exits_69_and_names_the_setting() {
 async fn cleanup_prints_counts_as_json() {
     let queue = Queue::new().await;
     let id = queue.submit_one(task("echo", "1")).await;
-    let ended = run(&["cleanup", "--days-ahead", "3"], &[("DATABASE_URL", &queue.url)]).await;
+    let ended = run(&["cleanup", "--days-ahead", "3"], &[("DATABASE_URL", &queue.worker_url)]).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let counts: serde_json::Value = serde_json::from_str(ended.stdout.lines().last().expect("a line")).expect("JSON");
     assert_eq!(counts["partitions_made"], 6, "two more days of three tables: {counts}");

@@ -29,7 +29,7 @@ fn holding() -> (Builder, CancellationToken) {
 async fn note_claims(queue: &Queue) {
     queue
         .execute(
-            "CREATE TABLE claims (tasks bigint);
+            "CREATE TABLE claims (tasks bigint); GRANT INSERT ON claims TO PUBLIC;
              CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                  INSERT INTO claims SELECT sum(taskrow.mask_size(mask)) FROM made HAVING count(*) > 0; RETURN NULL; END $$;
              CREATE TRIGGER note AFTER INSERT ON taskrow.leases REFERENCING NEW TABLE AS made

@@ -145,5 +145,5 @@ impl Redis {
 
 /// What a worker of this process connects to, when Redis is there.
 pub(crate) fn servers_with(queue: &Queue, args: &DispatchArgs) -> Servers {
-    Servers { database: connect_to(&queue.url), dispatch: args.dispatch().expect("good settings") }
+    Servers { database: connect_to(&queue.worker_url), dispatch: args.dispatch().expect("good settings") }
 }

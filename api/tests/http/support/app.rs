@@ -111,7 +111,7 @@ impl Setup {
             Some(database) => database,
             None => TestDb::migrated().await,
         };
-        let url = self.url.unwrap_or_else(|| database.url().to_owned());
+        let url = self.url.unwrap_or_else(|| database.api_url().to_owned());
         let mut at = TestDb::at(&url);
         if let Some(address) = self.pooler {
             let (user, name) = (url.rsplit_once('@').unwrap().0, url.rsplit_once('/').unwrap().1);

@@ -11,6 +11,7 @@ use service::database::{Database, Session};
 #[derive(Clone)]
 pub(crate) struct TestDb {
     inner: Arc<TestDatabase>,
+    api_url: String,
 }
 
 /// While it lives, nobody can store a task.
@@ -26,13 +27,21 @@ struct Number {
 
 impl TestDb {
     pub(crate) async fn migrated() -> Self {
-        Self { inner: Arc::new(testing::database().await) }
+        let inner = testing::database().await;
+        Self { api_url: inner.api_url(), inner: Arc::new(inner) }
     }
 
     pub(crate) async fn empty() -> Self {
-        Self { inner: Arc::new(testing::empty_database().await) }
+        let inner = testing::empty_database().await;
+        Self { api_url: inner.url().to_owned(), inner: Arc::new(inner) }
     }
 
+    /// What the API connects to: by its role, which may do what it needs and no more. (As superuser where nothing is migrated.)
+    pub(crate) fn api_url(&self) -> &str {
+        &self.api_url
+    }
+
+    /// As superuser, for the test itself.
     pub(crate) fn url(&self) -> &str {
         self.inner.url()
     }

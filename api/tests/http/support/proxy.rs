@@ -29,7 +29,7 @@ struct Open {
 
 impl Proxy {
     pub(crate) async fn before(database: &TestDb) -> Self {
-        let rest = database.url().strip_prefix("postgresql://").expect("a URL of local-pg");
+        let rest = database.api_url().strip_prefix("postgresql://").expect("a URL of local-pg");
         let (user, location) = rest.rsplit_once('@').unwrap();
         let (server, name) = location.split_once('/').unwrap();
         Self::to(server.to_owned(), |address| format!("postgresql://{user}@{address}/{name}")).await

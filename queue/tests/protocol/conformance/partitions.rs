@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::specifications;
 use crate::support::{
     Harness,
-    aging::{days_ago, older, partition},
+    aging::{days_ago, older, partition, unpartition_today},
     sql,
     tasks::task,
 };
@@ -70,8 +70,7 @@ async fn the_default_partition_catches_the_rest(queue: &mut Harness) {
 }
 
 async fn a_task_in_the_default_partition_is_a_task_like_any_other(queue: &mut Harness) {
-    let today = days_ago(&mut queue.durable, 0).await;
-    partitions::drop_day(&mut queue.durable, today).await.unwrap();
+    unpartition_today(&mut queue.durable).await;
     let all = queue.submit(vec![task(); 3]).await;
     assert_eq!(queue.number("SELECT count(*) FROM taskrow.records_default").await, 3);
     let worker = queue.worker().await;

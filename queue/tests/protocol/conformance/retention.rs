@@ -8,7 +8,7 @@ use schema::partitions;
 use super::specifications;
 use crate::support::{
     Harness,
-    aging::{age, days_ago, older, partition},
+    aging::{age, days_ago, older, partition, unpartition_today},
     harness::{done, failed, retry_later},
     sql,
     tasks::{json, task},
@@ -144,8 +144,7 @@ async fn the_default_partition_loses_what_is_final_and_old(queue: &mut Harness) 
 /// Nobody made partitions for a week, and tasks came before somebody did. Of such a day all tables stay in the default
 /// partition: a day that has one table here and one there could be cleaned neither as a day nor task by task.
 async fn a_day_that_began_in_the_default_partition_stays_there(queue: &mut Harness) {
-    let today = days_ago(&mut queue.durable, 0).await;
-    partitions::drop_day(&mut queue.durable, today).await.unwrap();
+    unpartition_today(&mut queue.durable).await;
     let id = queue.submit_one(task()).await;
     assert_eq!(clean_up(queue, 5).await.partitions_made, 0);
     let worker = queue.worker().await;

@@ -54,3 +54,11 @@ pub(crate) async fn partition(connection: &mut AsyncPgConnection, day: NaiveDate
         sql::run(connection, &create).await;
     }
 }
+
+/// Drops the partitions of today, as if nobody had made them. (No role can do that but the owner.)
+pub(crate) async fn unpartition_today(connection: &mut AsyncPgConnection) {
+    let today = days_ago(connection, 0).await;
+    let names =
+        partitions::PARENTS.map(|(parent, _)| format!("taskrow.{}", partitions::name(parent, today))).join(", ");
+    sql::run(connection, &format!("DROP TABLE {names}")).await;
+}

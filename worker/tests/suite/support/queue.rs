@@ -28,7 +28,10 @@ use super::{
 /// A migrated database, a connection to it that mends itself, and what tells workers of its tasks.
 pub(crate) struct Queue {
     _database: TestDatabase,
+    /// As superuser, for the test itself.
     pub(crate) url: String,
+    /// What workers connect to: by their role, which may do what they need and no more. (As superuser where nothing is migrated.)
+    pub(crate) worker_url: String,
     link: Mutex<Link>,
     submitter: Submitter,
     backend: Backend,
@@ -59,12 +62,12 @@ impl Queue {
 
     /// The same, with this backend instead of the one that this target is about.
     pub(crate) async fn with(backend: Backend) -> Self {
-        Self::of(testing::database().await, backend)
+        Self::of_migrated(testing::database().await, backend)
     }
 
     /// On a server of the test's own.
     pub(crate) async fn on(server: &Server) -> Self {
-        Self::of(testing::migrated_database(server).await, Backend::new().await)
+        Self::of_migrated(testing::migrated_database(server).await, Backend::new().await)
     }
 
     /// Nothing is migrated yet.
@@ -72,11 +75,15 @@ impl Queue {
         Self::of(testing::empty_database().await, Backend::new().await)
     }
 
+    fn of_migrated(database: TestDatabase, backend: Backend) -> Self {
+        Self { worker_url: database.worker_url(), ..Self::of(database, backend) }
+    }
+
     fn of(database: TestDatabase, backend: Backend) -> Self {
         let url = database.url().to_owned();
         let link = Mutex::new(connect_to(&url).link(session::DURABLE));
         let submitter = backend.submitter(connect_to(&url));
-        Self { _database: database, url, link, submitter, backend }
+        Self { _database: database, worker_url: url.clone(), url, link, submitter, backend }
     }
 
     pub(crate) fn database(&self) -> Database {
@@ -85,17 +92,17 @@ impl Queue {
 
     /// What a worker of this process connects to.
     pub(crate) fn servers(&self) -> Servers {
-        Servers { database: self.database(), dispatch: self.backend.dispatch() }
+        Servers { database: connect_to(&self.worker_url), dispatch: self.backend.dispatch() }
     }
 
     /// The same, with a proxy before the database.
     pub(crate) fn servers_by(&self, proxy: &Proxy) -> Servers {
-        Servers { database: connect_to(&proxy.url(&self.url)), dispatch: self.backend.dispatch() }
+        Servers { database: connect_to(&proxy.url(&self.worker_url)), dispatch: self.backend.dispatch() }
     }
 
     /// What a process of the binary is told to connect to.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
-        [vec![("DATABASE_URL", self.url.clone())], self.backend.environment()].concat()
+        [vec![("DATABASE_URL", self.worker_url.clone())], self.backend.environment()].concat()
     }
 
     /// Stores tasks, and tells of them as the backend does.
