@@ -17,6 +17,7 @@ VERSIONS = {
 EXTERNAL_SECRETS = {
     "postgres-auth": {"password", "username"}, "postgres-ca": {"ca.crt"}, "api-tls": set(), "smtp-auth": {"password", "ca.crt"},
     "api-tokens": {"tokens.toml"}, "metrics-token": {"token"}, "load-test-token": {"token"},
+    "postgres-api": {"password", "username"}, "postgres-worker": {"password", "username"},
 }
 IMAGES = {"ghcr.io/your-org/mini-api", "ghcr.io/your-org/mini-worker", "postgres", "redis"}
 # What the processes may need after their budgets to write the last things: api/src/api.rs, worker/src/finisher.rs.
@@ -219,6 +220,30 @@ def secrets(objects):
     for thing in of_kind(objects, "Secret"):
         if thing["metadata"]["name"] != "postgres-auth" or thing.get("data", {}).get("password") != "ZGV2LW9ubHk=":
             yield f"{label(thing)}: a password in the manifests"
+
+
+@rule
+def roles(objects):
+    """With the component database-roles, everything that runs has a role of its own and its role's Secret; db-init alone is the owner, and makes those."""
+    def passwords(container):
+        return {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container.get("env") or []
+                if entry["name"] == "POSTGRES_PASSWORD" and "secretKeyRef" in (entry.get("valueFrom") or {})}
+
+    users, made = {}, {}
+    for pod in ours(objects):
+        container = pod.containers()[0]
+        env = literal_env(container)
+        if pod.labels.get(NAME) == "db-init":
+            made |= {env[name]: env.get(name.replace("ROLE", "PASSWORD_FILE"), "") for name in env if name.endswith("_ROLE")}
+        elif passwords(container):
+            users[pod.name] = (env.get("POSTGRES_USER"), passwords(container))
+    if not made and not any(user for user, _ in users.values()):
+        return
+    for name, (user, secret) in users.items():
+        if user not in made:
+            yield f"{name}: db-init makes no role {user}"
+        elif secret != {made[user].split("/")[2] if made[user] else ""}:
+            yield f"{name}: its password is from {', '.join(secret)}, the role {user} is given that of {made[user]}"
 
 
 @rule

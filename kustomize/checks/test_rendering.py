@@ -23,7 +23,7 @@ def test_the_documented_overlays_and_components_are_there():
     components = {
         "postgres-statefulset", "postgres-external", "postgres-cnpg", "redis-queue", "redis-persistent", "email-worker", "canary-worker",
         "cleanup-cronjob", "load-test", "image-tags", "release-job-name", "hpa-api", "keda-postgres", "keda-redis", "pdb",
-        "topology-spread", "monitoring", "network-policies", "dev-secret", "ingress", "kinds", "auth",
+        "topology-spread", "monitoring", "network-policies", "dev-secret", "ingress", "kinds", "auth", "database-roles",
     }
     assert overlays == {path.parent.name for path in KUSTOMIZE.glob("overlays/*/kustomization.yaml")}
     assert components == {path.parent.name for path in KUSTOMIZE.glob("components/*/kustomization.yaml")}
