@@ -43,6 +43,12 @@ impl Process {
         process
     }
 
+    /// Its process.
+    #[allow(dead_code, reason = "for the tests of secrets, which look at its command line")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Host and port.
     pub(crate) fn address(&self) -> &str {
         &self.address
