@@ -10,7 +10,7 @@ BACKEND ?= postgres
 TEST_THREADS := $(shell echo $$(( 3 * $$(getconf _NPROCESSORS_ONLN) )))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos previous lint fmt bench compare images e2e clean-data
+.PHONY: help setup run test chaos previous lint fmt deny sbom bench compare images e2e clean-data
 
 help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -42,6 +42,12 @@ lint: ## Check formatting and lints
 
 fmt: ## Format the code
 	cargo fmt --all
+
+deny: ## Check licences, duplicates, sources and advisories of dependencies; installs cargo-deny
+	@dev/deny.sh
+
+sbom: ## Write what the images are made of, as CycloneDX, into .taskrow/sbom; installs cargo-cyclonedx
+	@dev/sbom.sh
 
 bench: ## Measure everything, or what ARGS="..." name: drain, latency, ..
 	@dev/setup.sh --bench
