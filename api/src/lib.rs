@@ -13,7 +13,7 @@
 //! - [`router()`]: the route table and the middleware stack; `routes`: a file per route
 //! - [`problem`]: every error a client can see, as RFC 9457
 //! - `access`: who may do what
-//! - `query`, `options`, `body`, `batch`: from a request to tasks
+//! - `query`, `options`, `body`, `batch`: from a request to tasks; `shapes`: what the document says of them
 //! - `idempotency`, `keyed`: submits that carry a key
 //! - [`submitter`]: group commit; `reads`: group reads; `waits`: clients that wait; `store`: everything else that is asked of Postgres
 //! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
@@ -43,6 +43,7 @@ mod router;
 mod routes;
 mod sentence;
 mod serve;
+mod shapes;
 mod state;
 mod store;
 mod strict;

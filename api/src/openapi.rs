@@ -17,6 +17,7 @@ use service::tokens::Scope;
 use crate::{
     access::OPERATIONS,
     problem::{Body, Kind},
+    shapes::Patience,
 };
 
 /// What is not made from the routes.
@@ -33,7 +34,7 @@ use crate::{
         (name = "workers", description = "Who runs it"),
         (name = "problems", description = "What can go wrong"),
     ),
-    components(schemas(Body)),
+    components(schemas(Body, Patience)),
 )]
 struct Base;
 

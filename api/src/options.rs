@@ -166,11 +166,17 @@ pub(crate) fn unique(key: Option<&str>, mode: Option<&str>) -> Result<Option<Uni
     Ok(Some(Unique { key, mode }))
 }
 
+/// Longer than any limit of a span, in seconds; what is over it is cut, so that the limit is what is told.
+const EON_S: f64 = 1e9;
+
 /// A span such as `90s`, `1h30m` or a number of seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const REASON: &str = "must be a span such as 90s or 1h30m, or a number of seconds";
     match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| REASON.to_owned()),
+        Ok(seconds) if seconds.is_finite() => {
+            Duration::try_from_secs_f64(seconds.min(EON_S)).map_err(|_| REASON.to_owned())
+        }
+        Ok(_) => Err(REASON.to_owned()),
         Err(_) => humantime::parse_duration(text).map_err(|error| format!("{REASON} ({error})")),
     }
 }

@@ -27,48 +27,50 @@ use crate::{
     idempotency::{self, Route},
     problem::{Kind, Problem},
     query::Query,
+    shapes::{Delay, Name, Timeout, UniqueKey},
     state::AppState,
     submitter::Accepted,
 };
 
 /// A task of a batch.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `batch::parse` reads")]
 pub(crate) struct BatchItem {
     /// Any JSON value.
     payload: serde_json::Value,
     /// Where the task waits; `default` if absent.
-    #[schema(required = false, max_length = 64)]
-    queue: String,
-    /// Which handler runs it; `echo` if absent.
-    #[schema(required = false, max_length = 64)]
-    kind: String,
+    queue: Option<Name>,
+    /// Which handler runs it; `echo` if absent. Those that start with `taskrow.` are Taskrow's own.
+    kind: Option<Name>,
     /// Higher runs first.
-    #[schema(required = false, default = 0, minimum = -100, maximum = 100)]
-    priority: i16,
-    /// How long to wait before it may run: a span such as `90s` or `1h30m`, or a number of seconds.
-    #[schema(required = false, example = "90s")]
-    delay: String,
-    /// When it may run. Not together with `delay`.
-    #[schema(required = false)]
-    run_at: DateTime<Utc>,
+    #[schema(default = 0, minimum = -100, maximum = 100)]
+    priority: Option<i16>,
+    /// How long to wait before it may run.
+    delay: Option<Delay>,
+    /// When it may run, at most 366 days ahead. Not together with `delay`.
+    run_at: Option<DateTime<Utc>>,
     /// How often it may be claimed before it fails for good.
-    #[schema(required = false, minimum = 1, maximum = 1000)]
-    max_attempts: i16,
-    /// Longest run of one attempt, up to 7 days; written as `delay`.
-    #[schema(required = false, example = "1h")]
-    timeout: String,
+    #[schema(minimum = 1, maximum = 1000)]
+    max_attempts: Option<i16>,
+    /// Longest run of one attempt.
+    timeout: Option<Timeout>,
     /// Names the task among those of its queue and kind, also within the batch: while a task with this key is open, it is the answer, and nothing is
     /// stored.
-    #[schema(required = false, min_length = 1, max_length = 255)]
-    unique_key: String,
-    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
-    #[schema(required = false)]
-    unique_mode: UniqueModeName,
-    /// Where to tell that the task has ended: one of the URLs that the operator allows.
-    #[schema(required = false, max_length = 2048)]
-    callback_url: String,
+    unique_key: Option<UniqueKey>,
+    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`. Only together
+    /// with `unique_key`.
+    unique_mode: Option<UniqueModeName>,
+    /// Where to tell that the task has ended: one of the URLs that the operator allows; not together with `unique_key`.
+    #[schema(format = "uri", max_length = 2048)]
+    callback_url: Option<String>,
 }
+
+/// Tasks to be stored, all or none.
+#[derive(ToSchema)]
+#[schema(min_items = 1, max_items = 10_000)]
+#[expect(dead_code, reason = "describes what `batch::parse` reads")]
+pub(crate) struct BatchItems(Vec<BatchItem>);
 
 /// A batch that is stored.
 #[derive(Serialize, ToSchema)]
@@ -101,11 +103,11 @@ pub(crate) struct SubmittedItem {
     path = "/tasks/batch",
     tag = "tasks",
     operation_id = "submitBatch",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Names this request, as in `POST /tasks`: the same batch with the same key is stored once")),
+    params(("Idempotency-Key" = Option<String>, Header, pattern = "^(\"([ !#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\"|[!#-+\\--:<-\\[\\]-~]{1,255})$", description = "Names this request, as in `POST /tasks`: the same batch with the same key is stored once")),
     request_body(
         description = "The tasks",
         content(
-            (Vec<BatchItem> = "application/json", example = json!([{"payload": {"input": "hello"}}, {"payload": 7, "queue": "mail", "delay": "5m"}])),
+            (BatchItems = "application/json", example = json!([{"payload": {"input": "hello"}}, {"payload": 7, "queue": "mail", "delay": "5m"}])),
             (BatchItem = "application/x-ndjson"),
         ),
     ),

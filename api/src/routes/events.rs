@@ -57,6 +57,34 @@ pub(crate) struct Progress {
     progress: Json,
 }
 
+/// One event of the stream.
+#[derive(ToSchema)]
+#[schema(as = TaskEvent)]
+#[expect(dead_code, reason = "describes what `axum::response::sse` writes")]
+pub(crate) struct EventView {
+    /// What the data is; none in a comment and in the event that only says when to come back.
+    #[schema(inline)]
+    event: Option<EventName>,
+    /// What is shown, for `Last-Event-ID`.
+    id: Option<String>,
+    /// JSON on one line.
+    data: Option<String>,
+    /// After how many milliseconds to come back when the stream has ended.
+    #[schema(minimum = 0)]
+    retry: Option<u32>,
+}
+
+/// What the data of an event is.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "describes what `Follower` tells")]
+pub(crate) enum EventName {
+    /// The task, as `GET /tasks/{id}` shows it.
+    Status,
+    /// The task's id, the attempt, and what its handler last reported.
+    Progress,
+}
+
 /// Follow a task
 ///
 /// Server-sent events: first, and whenever its state or attempt has changed, `status` with the task as `GET /tasks/{id}` shows it; when only
@@ -73,7 +101,7 @@ pub(crate) struct Progress {
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was received"),
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream",
+        (status = 200, description = "The events; each is as the schema says", body = EventView, content_type = "text/event-stream",
          example = "retry: 2000\nevent: status\nid: 89f7c3a1b2d4e5f6\ndata: {\"id\": \"019ab7a0-5f3c-7c41-b5ce-2f0f8d1c6a40\", \"status\": \"processing\", ..}\n\nevent: progress\nid: 0c1d2e3f4a5b6c7d\ndata: {\"id\": \"019ab7a0-5f3c-7c41-b5ce-2f0f8d1c6a40\", \"attempt\": 1, \"progress\": 0.5}\n\n"),
         (status = 204, description = "The client knows the end of the task already"),
     )

@@ -18,7 +18,7 @@ use super::{
     reply,
     task::{StatusName, TaskView},
 };
-use crate::{access::Caller, problem::Problem, query::Query, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, shapes, state::AppState};
 
 /// Tasks on a page of a client that does not say.
 const DEFAULT_LIMIT: usize = 50;
@@ -34,16 +34,16 @@ pub(crate) struct ListParams {
     status: StatusName,
     /// Only tasks of this queue.
     #[param(required = false)]
-    queue: String,
+    queue: shapes::Name,
     /// Only tasks of this kind.
     #[param(required = false)]
-    kind: String,
+    kind: shapes::Name,
     /// Most tasks on the page.
     #[param(required = false, default = 50, minimum = 1, maximum = 500)]
     limit: usize,
     /// Where the page starts: the `next_cursor` of the one before.
     #[param(required = false)]
-    cursor: String,
+    cursor: Uuid,
 }
 
 /// A page of tasks.

@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{path::QueuePath, reply};
-use crate::{access::Caller, problem::Problem, query::Query, state::AppState};
+use crate::{access::Caller, problem::Problem, query::Query, shapes, state::AppState};
 
 /// How old the answer of GET /queues may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -147,7 +147,7 @@ pub(crate) async fn list_queues(
     path = "/queues/{name}/pause",
     tag = "queues",
     operation_id = "pauseQueue",
-    params(("name" = String, Path, description = "The queue; write / as %2F")),
+    params(("name" = shapes::Name, Path, description = "The queue; write / as %2F")),
     responses((status = 200, description = "It is paused", body = QueueView))
 )]
 pub(crate) async fn pause_queue(
@@ -178,7 +178,7 @@ pub(crate) async fn pause_queue(
     path = "/queues/{name}/resume",
     tag = "queues",
     operation_id = "resumeQueue",
-    params(("name" = String, Path, description = "The queue; write / as %2F")),
+    params(("name" = shapes::Name, Path, description = "The queue; write / as %2F")),
     responses((status = 200, description = "It runs", body = QueueView))
 )]
 pub(crate) async fn resume_queue(

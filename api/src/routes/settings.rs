@@ -25,6 +25,7 @@ use crate::{
     body::Format,
     problem::{Kind, Problem},
     query::{Query, invalid},
+    shapes,
     state::AppState,
 };
 
@@ -33,11 +34,12 @@ const BODY_LIMIT: usize = 16 * 1024;
 
 /// What to change about a queue.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "describes what `read` reads")]
 pub(crate) struct QueueSettings {
     /// The only kinds that the queue accepts, 1 to 100; null: any.
-    #[schema(min_items = 1, max_items = 100)]
-    kinds: Option<Vec<String>>,
+    #[schema(required, min_items = 1, max_items = 100)]
+    kinds: Option<Vec<shapes::Name>>,
 }
 
 /// Make a queue strict, or not
@@ -50,7 +52,7 @@ pub(crate) struct QueueSettings {
     path = "/queues/{name}",
     tag = "queues",
     operation_id = "updateQueue",
-    params(("name" = String, Path, description = "The queue; write / as %2F")),
+    params(("name" = shapes::Name, Path, description = "The queue; write / as %2F")),
     request_body(content = QueueSettings, content_type = "application/json", example = json!({"kinds": ["email", "http"]})),
     responses((status = 200, description = "The queue as it is now", body = QueueView))
 )]

@@ -28,6 +28,7 @@ use crate::{
     idempotency::{self, Route},
     options::{Given, one_of},
     problem::{Kind, Problem},
+    shapes::{Delay, Name, Timeout, UniqueKey},
     state::AppState,
     submitter::{Accepted, SubmitError},
     waits::{Wait, Waited, final_in_time},
@@ -40,36 +41,37 @@ const DISPOSITION: HeaderName = HeaderName::from_static("taskrow-disposition");
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what `options::Given` reads")]
 pub(crate) struct SubmitParams {
-    /// Where the task waits. 1 to 64 of A-Z a-z 0-9 . _ - : /
-    #[param(required = false, default = "default", max_length = 64)]
-    queue: String,
-    /// Which handler runs it. 1 to 64 of A-Z a-z 0-9 . _ - : /
-    #[param(required = false, default = "echo", max_length = 64)]
-    kind: String,
+    /// Where the task waits; `default` if absent.
+    #[param(required = false)]
+    queue: Name,
+    /// Which handler runs it; `echo` if absent. Those that start with `taskrow.` are Taskrow's own.
+    #[param(required = false)]
+    kind: Name,
     /// Higher runs first.
     #[param(required = false, default = 0, minimum = -100, maximum = 100)]
     priority: i16,
-    /// How long to wait before it may run: a span such as `90s` or `1h30m`, or a number of seconds.
+    /// How long to wait before it may run.
     #[param(required = false, example = "90s")]
-    delay: String,
-    /// When it may run. Not together with `delay`; a past time means at once.
+    delay: Delay,
+    /// When it may run, at most 366 days ahead. Not together with `delay`; a past time means at once.
     #[param(required = false)]
     run_at: DateTime<Utc>,
     /// How often it may be claimed before it fails for good. The default is the server's.
     #[param(required = false, minimum = 1, maximum = 1000)]
     max_attempts: i16,
-    /// Longest run of one attempt, up to 7 days; written as `delay`. The default is the server's.
+    /// Longest run of one attempt. The default is the server's.
     #[param(required = false, example = "1h")]
-    timeout: String,
+    timeout: Timeout,
     /// Names the task among those of its queue and kind: while a task with this key is open, it is the answer, and nothing is stored.
-    #[param(required = false, min_length = 1, max_length = 255)]
-    unique_key: String,
-    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`.
+    #[param(required = false)]
+    unique_key: UniqueKey,
+    /// What becomes of the open task: nothing, or, if it waits, it gets this payload and this `delay` or `run_at`. Only together
+    /// with `unique_key`.
     #[param(required = false, inline)]
     unique_mode: UniqueModeName,
-    /// Where to tell that the task has ended: one of the URLs that the operator allows. The call is a task of its own, of kind
+    /// Where to tell that the task has ended: one of the URLs that the operator allows; not together with `unique_key`. The call is a task of its own, of kind
     /// `taskrow.callback`: it is delivered at least once.
-    #[param(required = false, max_length = 2048)]
+    #[param(required = false, format = "uri", max_length = 2048)]
     callback_url: String,
 }
 
@@ -138,7 +140,7 @@ pub(crate) struct Submitted {
     operation_id = "submitTask",
     params(
         SubmitParams,
-        ("Idempotency-Key" = Option<String>, Header, description = "Names this request, in quotes: 1 to 255 printable ASCII characters. The same request with the same key is stored once, within 24 hours", example = json!("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"")),
+        ("Idempotency-Key" = Option<String>, Header, pattern = "^(\"([ !#-\\[\\]-~]|\\\\[\"\\\\]){1,255}\"|[!#-+\\--:<-\\[\\]-~]{1,255})$", description = "Names this request, in quotes: 1 to 255 printable ASCII characters. The same request with the same key is stored once, within 24 hours", example = json!("\"8e03978e-40d5-43e8-bc93-6894a57f9324\"")),
         WaitParams,
         ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds, at most 60, for the task to end (RFC 7240)"),
     ),

@@ -24,6 +24,7 @@ use crate::{
     options::duration,
     problem::Problem,
     query::Query,
+    shapes::Patience,
     state::AppState,
     waits::{PREFERENCE_APPLIED, Wait, Waited, read_when_final},
 };
@@ -117,9 +118,9 @@ impl From<inspect::Task> for TaskView {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes what `get_task` reads")]
 pub(crate) struct WaitParams {
-    /// As `Prefer: wait`, which it wins over: a span such as `10s`, or a number of seconds.
+    /// As `Prefer: wait`, which it wins over.
     #[param(required = false, example = "10s")]
-    wait: String,
+    wait: Patience,
 }
 
 /// Read a task
