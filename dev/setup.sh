@@ -327,7 +327,8 @@ case "${1:-}" in
         setup_redis
         setup_valkey
         setup_pgbench
-        setup_smtp
+        setup_venv .taskrow/smtp worker/tests/smtp/requirements.txt aiosmtpd "a mail server"
+        setup_venv .taskrow/schemathesis dev/tests/contract/requirements.txt schemathesis schemathesis
         setup_chaos_tools
         ;;
 esac

@@ -174,7 +174,7 @@ impl Parts {
         watched.push(server.spawn(serve(
             listener,
             App { routes: router(state.clone()), tells_peers: state.access.asks_for_peers() },
-            state.args.http.connections,
+            state.args.http.clone(),
             state.metrics.http.clone(),
             stop_serving.clone(),
             budget,

@@ -25,7 +25,7 @@ use crate::{
 #[openapi(
     info(
         title = "Taskrow",
-        description = "A task queue that needs only Postgres: submit tasks, read their results. At-least-once execution, exactly one recorded outcome. Errors are RFC 9457 problems.",
+        description = "A task queue that needs only Postgres: submit tasks, read their results. At-least-once execution, exactly one recorded outcome. Errors are RFC 9457 problems; what is no HTTP, or has a head of over 32 KiB or 100 headers, is answered 400 or 431 without a body.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     tags(

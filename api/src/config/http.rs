@@ -16,6 +16,8 @@ const BIND: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIF
 const CONNECTIONS: usize = 10_000;
 /// Default of `API_REQUEST_TIMEOUT`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Default of `API_HEAD_TIMEOUT`.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default of `API_BODY_LIMIT`.
 const BODY_LIMIT: Size = Size::of_mebibytes(1);
 /// Default of `API_BATCH_BODY_LIMIT`.
@@ -30,9 +32,13 @@ pub struct HttpArgs {
     /// Address and port to listen on.
     #[arg(id = "api-bind", long, value_name = "ADDRESS", env = "API_BIND", default_value_t = BIND)]
     pub bind: SocketAddr,
-    /// Most connections at once; more wait to be accepted. Each costs some 10 KiB.
+    /// Most connections at once. When one more comes, the one that has waited longest for its client is closed; if all have requests
+    /// under way, it waits. Each costs some 10 KiB, and up to 32 KiB more while the head of a request comes.
     #[arg(id = "api-connections", long, value_name = "N", env = "API_CONNECTIONS", default_value_t = CONNECTIONS)]
     pub connections: usize,
+    /// Longest time for the head of a request to come, from its first byte on. Longer serves slow networks, shorter frees what stuck clients hold.
+    #[arg(id = "api-head-timeout", long, value_name = "DURATION", env = "API_HEAD_TIMEOUT", default_value_t = HEAD_TIMEOUT.into())]
+    pub head_timeout: humantime::Duration,
     /// Longest wait for a request's body, and after that for its answer. Longer serves slow networks and a slow database,
     /// shorter frees what stuck clients hold.
     #[arg(id = "api-request-timeout", long, value_name = "DURATION", env = "API_REQUEST_TIMEOUT", default_value_t = REQUEST_TIMEOUT.into())]
@@ -51,6 +57,7 @@ pub struct HttpArgs {
 impl HttpArgs {
     pub(super) fn validate(&self) -> Result<(), Failure> {
         positive("API_CONNECTIONS", self.connections as u64)?;
+        positive("API_HEAD_TIMEOUT", self.head_timeout.as_millis())?;
         positive("API_REQUEST_TIMEOUT", self.request_timeout.as_millis())?;
         positive("API_BODY_LIMIT", self.body_limit.bytes() as u64)?;
         positive("API_BATCH_BODY_LIMIT", self.batch_body_limit.bytes() as u64)?;
@@ -70,6 +77,7 @@ impl Default for HttpArgs {
         Self {
             bind: BIND,
             connections: CONNECTIONS,
+            head_timeout: HEAD_TIMEOUT.into(),
             request_timeout: REQUEST_TIMEOUT.into(),
             body_limit: BODY_LIMIT,
             batch_body_limit: BATCH_BODY_LIMIT,

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `API_BIND` | `0.0.0.0:8080` | [`HttpArgs`] |
 //! | `API_CONNECTIONS` | `10000` | [`HttpArgs`] |
+//! | `API_HEAD_TIMEOUT` | `10s` | [`HttpArgs`] |
 //! | `API_REQUEST_TIMEOUT` | `30s` | [`HttpArgs`] |
 //! | `API_BODY_LIMIT` | `1MiB` | [`HttpArgs`] |
 //! | `API_BATCH_BODY_LIMIT` | `32MiB` | [`HttpArgs`] |
@@ -125,6 +126,7 @@ mod tests {
             (&["--api-readers", "0"], "API_READERS"),
             (&["--api-connections", "0"], "API_CONNECTIONS"),
             (&["--api-database-connections", "0"], "API_DATABASE_CONNECTIONS"),
+            (&["--api-head-timeout", "0s"], "API_HEAD_TIMEOUT"),
             (&["--api-request-timeout", "0s"], "API_REQUEST_TIMEOUT"),
             (&["--api-body-limit", "1 lorry"], "--api-body-limit"),
             (&["--api-body-limit", "0"], "API_BODY_LIMIT"),

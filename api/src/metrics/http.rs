@@ -19,6 +19,11 @@ struct Answered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Dismissed {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
     method: &'static str,
     route: String,
@@ -30,6 +35,7 @@ pub(crate) struct HttpMetrics {
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
     pub(crate) connections: Gauge<i64, AtomicI64>,
+    dismissed: Family<Dismissed, Counter>,
 }
 
 impl Default for HttpMetrics {
@@ -38,6 +44,7 @@ impl Default for HttpMetrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(LATENCIES)),
             connections: Gauge::default(),
+            dismissed: Family::default(),
         }
     }
 }
@@ -52,6 +59,12 @@ impl HttpMetrics {
             self.durations.clone(),
         );
         registry.register("api_http_connections", "Connections open", self.connections.clone());
+        registry.register("api_http_dismissed_connections", "Connections closed for others", self.dismissed.clone());
+    }
+
+    /// A connection without a request under way was closed: its head came too slowly, or somebody else needed the place.
+    pub(crate) fn dismissed(&self, reason: &'static str) {
+        self.dismissed.get_or_create(&Dismissed { reason }).inc();
     }
 
     /// A request was answered, and how long that took, unless it waited. `route` is the route's pattern, so there are few.

@@ -6,6 +6,7 @@
 //! | `taskrow_api_http_requests_total` | counter | method, route, status | requests answered |
 //! | `taskrow_api_http_request_duration_seconds` | histogram | method, route | from the head of a request to the head of its answer; without those that waited for a task |
 //! | `taskrow_api_http_connections` | gauge | | connections open |
+//! | `taskrow_api_http_dismissed_connections_total` | counter | reason | connections closed for others: `room`, `slow_head` |
 //! | `taskrow_api_access_refused_total` | counter | reason | requests refused by who sent them: `no_token`, `bad_token`, `unknown_token`, `scope`, `queue`, `rate` |
 //! | `taskrow_api_tokens` | gauge | | tokens in the list; 0: everybody may do everything |
 //! | `taskrow_api_tokens_stale` | gauge | | 1 while the file with the list is bad or gone, so that an older list still holds |

@@ -12,6 +12,9 @@ use crate::problem::{Kind, Problem};
 /// `/tasks/{id}`. What is no UUID names no task: 404.
 pub(crate) struct TaskPath(pub(crate) TaskId);
 
+/// `/problems/{slug}`.
+pub(crate) struct SlugPath(pub(crate) String);
+
 /// `/queues/{name}`. What is no name names no queue: 404.
 pub(crate) struct QueuePath(pub(crate) Name);
 
@@ -24,6 +27,14 @@ impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
             Ok(id) => Ok(Self(TaskId::from_uuid(id))),
             Err(_) => Err(Problem::new(Kind::TaskNotFound, "the id in the path is no UUID")),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for SlugPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        segment(parts, state).await.map(Self)
     }
 }
 

@@ -1,10 +1,10 @@
 //! GET /problems and GET /problems/{slug}: what the `type` of an error leads to.
 
-use axum::{extract::Path, http::StatusCode, response::Response};
+use axum::{http::StatusCode, response::Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::reply;
+use super::{path::SlugPath, reply};
 use crate::problem::{Kind, Problem};
 
 /// The errors there are.
@@ -55,7 +55,7 @@ pub(crate) async fn list_problems() -> Response {
     params(("slug" = String, Path, description = "The last part of the error's `type`")),
     responses((status = 200, description = "The error", body = ProblemType))
 )]
-pub(crate) async fn get_problem(Path(slug): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn get_problem(SlugPath(slug): SlugPath) -> Result<Response, Problem> {
     let kind = Kind::ALL.into_iter().find(|kind| kind.slug() == slug);
     let kind = kind.ok_or_else(|| Problem::new(Kind::NotFound, "there is no such error"))?;
     Ok(reply::json(StatusCode::OK, &ProblemType::from(kind)))

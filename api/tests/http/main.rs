@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod explain;
 mod group_commit;
+mod hostile;
 mod idempotency;
 mod list;
 mod load_test;

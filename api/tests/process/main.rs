@@ -1,4 +1,8 @@
-//! The binary: how it starts, fails and stops.
+//! The binary: how it starts, fails, stops, and what it holds under attack.
+
+/// Memory is what `/proc` says.
+#[cfg(target_os = "linux")]
+mod flood;
 
 use std::{
     io::{BufRead, BufReader},
