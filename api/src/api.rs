@@ -166,6 +166,7 @@ impl Parts {
         if let Some(tokens) = tokens {
             watched.push(loops.spawn(tokens.watch(stop_loops.clone())));
         }
+        watched.push(loops.spawn(state.admission.clone().watch(state.database.clone(), stop_loops.clone())));
         watched.push(loops.spawn(refresh_while_scraped(
             state.overview.clone(),
             state.metrics.scrapes.clone(),

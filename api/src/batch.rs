@@ -208,13 +208,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// From here on an `f64` cannot tell integers apart.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
         let number = Number::deserialize(deserializer)?;
-        let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
-        let whole = number.as_i64().or(float.map(|float| float as i64));
-        whole.map(Self).ok_or_else(|| D::Error::custom(format!("{number} is no integer, or out of range")))
+        whole(&number).map(Self).ok_or_else(|| D::Error::custom(format!("{number} is no integer, or out of range")))
     }
+}
+
+/// A number as an integer, if it is one.
+pub(crate) fn whole(number: &Number) -> Option<i64> {
+    /// From here on an `f64` cannot tell integers apart.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < EXACT);
+    number.as_i64().or_else(|| float().map(|float| float as i64))
 }
 
 impl<'de> Deserialize<'de> for Span {

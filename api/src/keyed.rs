@@ -28,7 +28,7 @@ use crate::{
     idempotency::{Route, fingerprint},
     metrics::SubmitMetrics,
     problem::{Kind, Problem},
-    store::Store,
+    store::{Store, Unavailable},
     submitter::{SubmitError, TASK_OVERHEAD},
 };
 
@@ -121,6 +121,16 @@ impl Keyed {
                 Err(error.into())
             }
         }
+    }
+
+    /// Whether a request with this key of this scope was stored before.
+    pub(crate) async fn is_known(&self, scope: &str, key: &str) -> Result<bool, Unavailable> {
+        let named: Arc<(String, String)> = Arc::new((scope.to_owned(), key.to_owned()));
+        let known = self.store.read(move |connection| {
+            let named = Arc::clone(&named);
+            Box::pin(async move { keyed::is_known(connection, &named.0, &named.1).await })
+        });
+        known.await
     }
 
     async fn store(&self, request: Request) -> Result<Outcome, SubmitError> {

@@ -16,12 +16,13 @@
 //! - `query`, `options`, `body`, `batch`: from a request to tasks; `shapes`: what the document says of them
 //! - `idempotency`, `keyed`: submits that carry a key
 //! - [`submitter`]: group commit; `reads`: group reads; `waits`: clients that wait; `store`: everything else that is asked of Postgres
-//! - `strict`: queues that accept some kinds only; `sentence`: why a task is where it is, in words
+//! - `strict`: queues that accept some kinds only; `admission`: queues that take no more; `sentence`: why a task is where it is, in words
 //! - `health`: what `/ready` tells; [`metrics`]: what `/metrics` tells
 //! - [`token_command`]: makes tokens
 //! - [`load_test`]: a client that puts load on a running API
 
 mod access;
+mod admission;
 mod api;
 mod batch;
 mod body;

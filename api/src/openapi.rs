@@ -44,9 +44,9 @@ const ERRORS: &[(&str, HttpMethod, &[Kind])] = {
     use HttpMethod::{Delete, Get, Patch, Post};
     use Kind::*;
     &[
-        ("/tasks", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, IdempotencyKeyReused, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, UnstorablePayload, InvalidOption, IdempotencyKeyReused, QueueFull, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
         ("/tasks", Get, &[InvalidOption, DatabaseUnavailable]),
-        ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, IdempotencyKeyReused, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
+        ("/tasks/batch", Post, &[MalformedJson, MalformedRequest, InvalidHeader, RequestTimeout, KeyInUse, PayloadTooLarge, UnsupportedMediaType, InvalidBatch, InvalidOption, IdempotencyKeyReused, QueueFull, DatabaseUnavailable, OutcomeUnknown, Busy, Stopping]),
         ("/tasks/{id}", Get, &[TaskNotFound, InvalidOption, DatabaseUnavailable]),
         ("/tasks/{id}/events", Get, &[TaskNotFound, InvalidOption, DatabaseUnavailable]),
         ("/tasks/{id}", Delete, &[TaskNotFound, TaskFinal, InvalidOption, DatabaseUnavailable, OutcomeUnknown, Busy]),

@@ -31,6 +31,9 @@ pub(crate) struct Delay;
 /// How long an attempt may run: from a millisecond to 7 days.
 pub(crate) struct Timeout;
 
+/// How long a task may wait before its queue is full: from a second to 366 days.
+pub(crate) struct Age;
+
 /// How long a client waits for an answer: what is over a minute is cut to it.
 pub(crate) struct Patience;
 
@@ -46,6 +49,13 @@ impl PartialSchema for Timeout {
     fn schema() -> RefOr<Schema> {
         let pattern = "^([1-7]d|([1-9][0-9]?h)?([1-9][0-9]{0,2}m)?([1-9][0-9]{0,4}s)?([1-9][0-9]{0,6}ms)?)$";
         span(0.001, Some(7.0 * 86_400.0), pattern, "Longest run of one attempt, from 1 ms to 7 days")
+    }
+}
+
+impl PartialSchema for Age {
+    fn schema() -> RefOr<Schema> {
+        let pattern = "^([1-9][0-9]?d)?([1-9][0-9]{0,2}h)?([1-9][0-9]{0,3}m)?([1-9][0-9]{0,4}s)?$";
+        span(1.0, Some(366.0 * 86_400.0), pattern, "How long a task may wait, from a second to 366 days")
     }
 }
 
@@ -65,6 +75,12 @@ impl ToSchema for Delay {
 impl ToSchema for Timeout {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Timeout")
+    }
+}
+
+impl ToSchema for Age {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Age")
     }
 }
 

@@ -8,6 +8,7 @@ use service::{database::Database, readiness::Readiness, tasks::Tasks, tokens::To
 
 use crate::{
     access::Access,
+    admission::Admission,
     body::Bodies,
     config::ApiArgs,
     health::{POSTGRES, SCHEMA, Suspicion},
@@ -40,6 +41,7 @@ pub struct Parts {
     pub(crate) waits: Waits,
     pub(crate) store: Store,
     pub(crate) strict: StrictQueues,
+    pub(crate) admission: Admission,
     pub(crate) overview: OverviewCache,
     pub(crate) dispatch: Dispatch,
     pub(crate) publisher: Publisher,
@@ -74,6 +76,7 @@ impl AppState {
             waits,
             store,
             strict: StrictQueues::default(),
+            admission: Admission::default(),
             overview,
             publisher,
             dispatch,

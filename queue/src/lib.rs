@@ -15,7 +15,7 @@
 //! - [`callbacks`]: telling a URL that a task has ended
 //! - [`inspect`]: tasks by id, pages of tasks; [`watch`]: tasks by id again and again; [`explain`](mod@explain): why a task is where it is;
 //!   [`overview`]: queues; [`progress`]
-//! - [`strict`]: queues that accept some kinds only
+//! - [`strict`]: queues that accept some kinds only; [`admission`]: queues that take no more while too much waits
 //! - [`retention`]: drop old days
 //!
 //! How processes hear of it: [`wakeup`], and [`ready`] batches told by name. Hints only: lost, late or doubled ones change latency, never
@@ -23,6 +23,7 @@
 
 mod statement;
 
+pub mod admission;
 pub mod callbacks;
 pub mod cancel;
 pub mod claim;

@@ -15,7 +15,10 @@ use diesel::{
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use schema::tables::queues;
 
-use crate::task::Name;
+use crate::{
+    admission::{Limits, Waiting},
+    task::Name,
+};
 
 /// Pages of a hot table that are counted exactly (32 MiB of it, some 20 million tasks in full batches). A larger table is
 /// sampled down to so many pages and scaled up, so that looking costs the same at any backlog.
@@ -43,6 +46,8 @@ pub struct QueueOverview {
     pub paused_at: Option<DateTime<Utc>>,
     /// The only kinds it accepts, if it is strict.
     pub accepts: Option<Vec<String>>,
+    /// What may wait in it before submits are refused.
+    pub limits: Limits,
     /// Live workers that take from it, whatever kinds.
     pub workers: u64,
     /// Its kinds that have open tasks or live workers.
@@ -128,14 +133,29 @@ pub async fn overview(connection: &mut AsyncPgConnection) -> QueryResult<Overvie
             overview.queues.entry(queue).or_default().workers += 1;
         }
     }
-    type Settings = (String, Option<DateTime<Utc>>, Option<Vec<String>>);
-    let settings: Vec<Settings> =
-        queues::table.select((queues::name, queues::paused_at, queues::kinds)).load(connection).await?;
-    for (name, paused_at, accepts) in settings {
+    type Settings = (String, Option<DateTime<Utc>>, Option<Vec<String>>, Option<i64>, Option<i64>);
+    let settings: Vec<Settings> = queues::table
+        .select((queues::name, queues::paused_at, queues::kinds, queues::max_depth, queues::max_age_ms))
+        .load(connection)
+        .await?;
+    for (name, paused_at, accepts, max_depth, max_age_ms) in settings {
         let queue = overview.queues.entry(name).or_default();
         (queue.paused_at, queue.accepts) = (paused_at, accepts);
+        queue.limits = Limits::of_columns(max_depth, max_age_ms);
     }
     Ok(overview)
+}
+
+/// What waits for workers, by queue; of a large table a sample, scaled up.
+pub(crate) async fn waiting(connection: &mut AsyncPgConnection) -> QueryResult<BTreeMap<String, Waiting>> {
+    let mut by_queue: BTreeMap<String, Waiting> = BTreeMap::new();
+    for row in count(connection, "ready", "ready_at").await?.0 {
+        let queue = by_queue.entry(row.queue).or_default();
+        queue.tasks += row.tasks.unsigned_abs();
+        let oldest = row.oldest_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        queue.oldest = queue.oldest.max(oldest);
+    }
+    Ok(by_queue)
 }
 
 /// Pauses a queue: nothing of it is claimed any more. Already paused: nothing changes.

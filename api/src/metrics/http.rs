@@ -11,6 +11,11 @@ use prometheus_client::{
 /// Upper ends of the buckets, in seconds.
 pub(super) const LATENCIES: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
+/// All places were taken, and somebody came.
+pub(crate) const ROOM: &str = "room";
+/// A head came too slowly.
+pub(crate) const SLOW_HEAD: &str = "slow_head";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answered {
     method: &'static str,
@@ -59,10 +64,14 @@ impl HttpMetrics {
             self.durations.clone(),
         );
         registry.register("api_http_connections", "Connections open", self.connections.clone());
+        // Zeros from the start, as of refused submits.
+        for reason in [ROOM, SLOW_HEAD] {
+            drop(self.dismissed.get_or_create(&Dismissed { reason }));
+        }
         registry.register("api_http_dismissed_connections", "Connections closed for others", self.dismissed.clone());
     }
 
-    /// A connection without a request under way was closed: its head came too slowly, or somebody else needed the place.
+    /// A connection without a request under way was closed.
     pub(crate) fn dismissed(&self, reason: &'static str) {
         self.dismissed.get_or_create(&Dismissed { reason }).inc();
     }

@@ -58,7 +58,7 @@ use service::{probes::RenderMetrics, readiness::Readiness, tokens::Tokens};
 
 pub(crate) use self::{
     access::AccessMetrics,
-    http::HttpMetrics,
+    http::{HttpMetrics, ROOM, SLOW_HEAD},
     queues::{Scrapes, refresh_while_scraped},
     read::ReadMetrics,
     submit::SubmitMetrics,

@@ -16,6 +16,7 @@ const SIZES: [f64; 10] = [1.0, 2.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 2048.0, 4096
 
 type Reason = [(&'static str, &'static str); 1];
 
+const QUEUE_FULL: Reason = [("reason", "queue_full")];
 const STORED: Reason = [("outcome", "stored")];
 const REPLAYED: Reason = [("outcome", "replayed")];
 const KEPT: Reason = [("outcome", "kept")];
@@ -55,6 +56,7 @@ impl SubmitMetrics {
         for error in [SubmitError::Full, SubmitError::Stopping, SubmitError::NotStored, SubmitError::Unknown] {
             drop(self.refused.get_or_create(&reason(error)));
         }
+        drop(self.refused.get_or_create(&QUEUE_FULL));
         registry.register("api_submitted_tasks", "Tasks stored", self.tasks.clone());
         registry.register("api_submit_refused", "Submitting requests that were not acknowledged", self.refused.clone());
         registry.register_with_unit(
@@ -114,6 +116,11 @@ impl SubmitMetrics {
     /// A request was refused because its key is held for too long.
     pub(crate) fn key_in_use(&self) {
         self.keyed.get_or_create(&IN_USE).inc();
+    }
+
+    /// A request was refused because its queue takes no more.
+    pub(crate) fn queue_full(&self) {
+        self.refused.get_or_create(&QUEUE_FULL).inc();
     }
 
     /// A try to store a submission failed.

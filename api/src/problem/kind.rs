@@ -27,6 +27,7 @@ pub enum Kind {
     InvalidBatch,
     IdempotencyKeyReused,
     RateLimited,
+    QueueFull,
     Internal,
     DatabaseUnavailable,
     OutcomeUnknown,
@@ -36,7 +37,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedJson,
         Self::MalformedRequest,
         Self::InvalidHeader,
@@ -58,6 +59,7 @@ impl Kind {
         Self::InvalidBatch,
         Self::IdempotencyKeyReused,
         Self::RateLimited,
+        Self::QueueFull,
         Self::Internal,
         Self::DatabaseUnavailable,
         Self::OutcomeUnknown,
@@ -90,6 +92,7 @@ impl Kind {
             Self::InvalidBatch => (422, "invalid-batch", "Invalid batch", "Nothing of the batch was stored. `errors` lists the index and the reason of each bad item, up to a hundred."),
             Self::IdempotencyKeyReused => (422, "idempotency-key-reused", "Idempotency key was used for another request", "This Idempotency-Key came with another body or other options before. A new request needs a new key."),
             Self::RateLimited => (429, "rate-limited", "Too many requests", "More requests than this client is allowed in a time. Nothing was done; try again when `Retry-After` says."),
+            Self::QueueFull => (429, "queue-full", "Queue is full", "As much waits in the queue as its limits allow. Nothing was done; try again later."),
             Self::Internal => (500, "internal", "Internal error", "A bug. The server's log has the details."),
             Self::DatabaseUnavailable => (503, "database-unavailable", "Database unavailable", "Postgres did not answer in time. Nothing was done; try again."),
             Self::OutcomeUnknown => (503, "outcome-unknown", "Outcome unknown", "Postgres did not answer in time. It may have been done, or be done later; trying again may do it twice, unless the request has an Idempotency-Key."),
@@ -127,6 +130,7 @@ impl Kind {
     pub(super) const fn retry_after_s(self) -> Option<u16> {
         match self {
             Self::DatabaseUnavailable | Self::OutcomeUnknown => Some(2),
+            Self::QueueFull => Some(5),
             Self::Busy | Self::Stopping | Self::KeyInUse | Self::RateLimited => Some(1),
             _ => None,
         }
@@ -145,7 +149,8 @@ mod tests {
         assert_eq!(slugs.len(), Kind::ALL.len());
         assert!(Kind::ALL.iter().all(|kind| kind.status().is_client_error() || kind.status().is_server_error()));
         let passes = |kind: &Kind| {
-            kind.status() == StatusCode::SERVICE_UNAVAILABLE || [Kind::KeyInUse, Kind::RateLimited].contains(kind)
+            matches!(kind.status(), StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+                || *kind == Kind::KeyInUse
         };
         assert!(Kind::ALL.iter().all(|kind| passes(kind) == kind.retry_after_s().is_some()));
     }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::{
     reply,
-    submit::{DispositionName, UniqueModeName, keyed_status, mark_replayed, store},
+    submit::{DispositionName, UniqueModeName, keyed_status, mark_replayed, refuse_unless_known, store},
     task::StatusName,
 };
 use crate::{
@@ -143,6 +143,9 @@ pub(crate) async fn submit_batch(
     if caller.is_limited() {
         let mut queues = tasks.iter().map(|task| task.options.lane.queue.as_str());
         queues.try_for_each(|queue| caller.check_queue(queue, &state.metrics.access))?;
+    }
+    if let Err(full) = state.admission.check(tasks.iter().map(|task| &task.options.lane.queue)) {
+        Box::pin(refuse_unless_known(&state, &caller, full, key.as_deref())).await?;
     }
     if key.is_some() || !unique.is_empty() {
         return Box::pin(submit_keyed(&state, &caller, key, tasks, unique)).await;

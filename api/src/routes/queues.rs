@@ -47,6 +47,12 @@ pub(crate) struct QueueView {
     /// The only kinds it accepts; null: any.
     #[schema(required)]
     accepts: Option<Vec<String>>,
+    /// Submits are refused while so many tasks are queued; null: never.
+    #[schema(required)]
+    max_depth: Option<u64>,
+    /// Submits are refused while a task has been queued for longer; null: never.
+    #[schema(required)]
+    max_age_seconds: Option<f64>,
     /// Its kinds that have open tasks or live workers.
     kinds: Vec<KindView>,
 }
@@ -111,6 +117,8 @@ impl QueueView {
             paused: queue.paused_at.is_some(),
             paused_at: queue.paused_at,
             accepts: queue.accepts.clone(),
+            max_depth: queue.limits.depth,
+            max_age_seconds: queue.limits.age.map(|age| age.as_secs_f64()),
             kinds: queue.kinds.iter().map(kind).collect(),
         }
     }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     access::Caller,
+    admission::Full,
     batch::malformed,
     body::Format,
     idempotency::{self, Route},
@@ -187,6 +188,9 @@ pub(crate) async fn submit(
     let options = given.check(&state.args.task, Utc::now())?;
     caller.check_queue(options.lane.queue.as_str(), &state.metrics.access)?;
     state.strict.check(&options.lane)?;
+    if let Err(full) = state.admission.check([&options.lane.queue]) {
+        Box::pin(refuse_unless_known(&state, &caller, full, key.as_deref())).await?;
+    }
     let received = state.bodies.receive(body, state.args.http.body_limit.bytes()).await?;
     let payload = Json::parse(received.bytes()).map_err(bad_payload)?;
     drop(received);
@@ -226,6 +230,22 @@ pub(crate) async fn submit(
         HeaderValue::from_str(&format!("/tasks/{}", submitted.id)).expect("a UUID in a path is a header value");
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
+}
+
+/// Refuses a request to a full queue, unless it is one that was stored before: then its key knows the answer, and nothing is stored.
+pub(super) async fn refuse_unless_known(
+    state: &AppState,
+    caller: &Caller,
+    full: Full,
+    key: Option<&str>,
+) -> Result<(), Problem> {
+    if let Some(key) = key
+        && state.keyed.is_known(&caller.key_scope(), key).await?
+    {
+        return Ok(());
+    }
+    state.metrics.submit.queue_full();
+    Err(full.into())
 }
 
 /// Stores a task that carries a key, or finds the one that stands for it.

@@ -17,7 +17,7 @@ use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::pulse::{Phase, Pulse};
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, ROOM, SLOW_HEAD};
 
 /// Pace of the look for heads that come too slowly.
 const PACE: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ impl Crowd {
         });
         let Some((_, longest)) = waiting.min_by_key(|(since, _)| *since) else { return false };
         longest.dismissed.cancel();
-        self.shared.metrics.dismissed("room");
+        self.shared.metrics.dismissed(ROOM);
         true
     }
 
@@ -104,7 +104,7 @@ impl Crowd {
                 let is_slow = phase == Phase::Head && now.saturating_sub(since) > self.shared.head_timeout;
                 if is_slow && !member.dismissed.is_cancelled() {
                     member.dismissed.cancel();
-                    self.shared.metrics.dismissed("slow_head");
+                    self.shared.metrics.dismissed(SLOW_HEAD);
                 }
             }
         }

@@ -3,6 +3,7 @@
 mod support;
 
 mod access;
+mod admission;
 mod batch;
 mod bodies;
 mod callbacks;

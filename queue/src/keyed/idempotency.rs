@@ -39,6 +39,12 @@ statement! {
     "SELECT request, fingerprint, task_ids FROM taskrow.idempotency_keys WHERE scope = $1 AND key = $2 AND expires_at > clock_timestamp()"
 }
 
+/// Whether a request with this key was stored, and is remembered. A row that is being written is not seen.
+pub async fn is_known(connection: &mut AsyncPgConnection, scope: &str, key: &str) -> QueryResult<bool> {
+    let found: Option<(Uuid, Vec<u8>, Vec<Uuid>)> = Find { scope, key }.get_result(connection).await.optional()?;
+    Ok(found.is_some())
+}
+
 statement! {
     /// The row is locked: this transaction wrote it.
     struct Note<'a> -> (Bool,) { scope: &'a str => Text, key: &'a str => Text, task_ids: &'a [Uuid] => Array<SqlUuid> }

@@ -42,6 +42,7 @@ use self::{
     unique::Wanted,
 };
 pub use self::{
+    idempotency::is_known,
     key::{BadKey, GLOBAL_SCOPE, Idempotency, KEY_LIMIT, Unique, UniqueKey, UniqueMode},
     request::Request,
 };

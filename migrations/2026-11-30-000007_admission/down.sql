@@ -1,0 +1,1 @@
+ALTER TABLE taskrow.queues DROP COLUMN max_depth, DROP COLUMN max_age_ms;
