@@ -43,6 +43,11 @@ statement! {
     /// reads a page of each dead worker. They are deleted, and so locked, in the order of their ids, as everywhere: the scan of a
     /// b-tree for an array sorts the array.
     ///
+    /// Tasks that were held at the second death or a later one are apart from then on, each with a time of its own: any of them may be what
+    /// kills, and together they would be claimed again, killed again and set aside together, the innocent ones with it. The times are spread over the TTL,
+    /// twice that after the next death, and so on: what is short has ended before the one that kills starts again. After the first death all go
+    /// back at once, for nearly always it was none of them.
+    ///
     /// Every attempt that a death ended is told in `failures`, the last one too: there and not in the outcome stands that it was a death.
     struct GiveBack -> (Integer, Integer, Integer) { page: i64 => BigInt, crash_limit: i16 => diesel::sql_types::SmallInt }
     concat!("WITH gone AS MATERIALIZED (
@@ -76,10 +81,17 @@ statement! {
      back AS (
          INSERT INTO taskrow.ready (queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, mask)
          SELECT queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch, bit_or(mask)
-         FROM dead WHERE NOT is_over AND mask <> 0
+         FROM dead WHERE NOT is_over AND mask <> 0 AND crashes < 2
          GROUP BY queue, kind, rank, seq, attempt, crashes, max_attempts, timeout_ms, batch
          ORDER BY queue, kind, rank, seq, attempt
          ON CONFLICT (queue, kind, rank, seq, attempt) DO UPDATE SET mask = ready.mask | excluded.mask),
+     apart AS (
+         INSERT INTO taskrow.scheduled (run_at, queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch, mask)
+         SELECT clock_timestamp() + random() * (1 << (crashes - 2)) * interval '1 millisecond'
+                    * (SELECT w.lease_ttl_ms FROM taskrow.workers w WHERE w.id = dead.worker),
+                queue, kind, rank, attempt, crashes, max_attempts, timeout_ms, batch, 1::bigint << place
+         FROM dead CROSS JOIN LATERAL taskrow.mask_places(mask) AS place
+         WHERE NOT is_over AND crashes >= 2),
      ended AS (SELECT task_id FROM cancelled UNION ALL SELECT task_id FROM failed),
      ", mark_due!("ended"), "
      SELECT (SELECT count(*)::integer FROM gone),

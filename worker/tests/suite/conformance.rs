@@ -8,6 +8,7 @@ mod interruption;
 mod network;
 pub(crate) mod order;
 mod pause;
+mod poison;
 mod prefetch;
 mod restart;
 mod schedule;

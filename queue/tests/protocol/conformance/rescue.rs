@@ -24,6 +24,7 @@ specifications![
     what_was_finished_is_not_given_back,
     the_last_attempt_ends_as_failed,
     a_task_that_kills_its_workers_is_set_aside,
+    what_two_workers_died_with_is_taken_apart,
     giving_back_resets_no_crash_count,
     a_cancelled_task_ends_as_cancelled,
     many_leases_go_back_in_one_pass,
@@ -126,7 +127,10 @@ async fn the_last_attempt_ends_as_failed(queue: &mut Harness) {
 async fn a_task_that_kills_its_workers_is_set_aside(queue: &mut Harness) {
     let id = queue.submit_one(task().attempts(1000)).await;
     for crash in 1..=CRASH_LIMIT {
-        assert_eq!(queue.stand(id).await, (Status::Queued, crash - 1));
+        let status = if crash <= 2 { Status::Queued } else { Status::Scheduled };
+        assert_eq!(queue.stand(id).await, (status, crash - 1));
+        queue.let_due().await;
+        queue.promote().await;
         let dead = queue.worker().await;
         queue.claim(dead, 1).await;
         queue.bury(dead).await;
@@ -136,9 +140,34 @@ async fn a_task_that_kills_its_workers_is_set_aside(queue: &mut Harness) {
     assert!(found.error.as_ref().unwrap().contains("set aside"), "{:?}", found.error);
 }
 
+async fn what_two_workers_died_with_is_taken_apart(queue: &mut Harness) {
+    let all = queue.submit(vec![task().attempts(1000); 64]).await;
+    let rows = "SELECT count(*) FROM taskrow.scheduled WHERE taskrow.mask_size(mask) = 1";
+    for (crash, ttls) in [(1, 0), (2, 1), (3, 2), (4, 4)] {
+        queue.let_due().await;
+        queue.promote().await;
+        let dead = queue.worker().await;
+        queue.claim(dead, 64).await;
+        assert_eq!(queue.bury(dead).await.returned, 64);
+        // Together after the first death, and each for itself after the next.
+        assert_eq!(queue.number(rows).await, if crash == 1 { 0 } else { 64 });
+        for id in &all {
+            assert_eq!(queue.stand(*id).await.1, crash);
+        }
+        let spread = "SELECT count(*) FROM taskrow.scheduled, taskrow.workers
+                      WHERE run_at - scheduled_at NOT BETWEEN interval '-1 second' AND "
+            .to_owned()
+            + &format!("{ttls} * lease_ttl_ms * interval '1 millisecond' AND id = {}", dead.0);
+        assert_eq!(queue.number(&spread).await, 0, "after {crash} deaths");
+        assert!(crash == 1 || queue.number("SELECT count(DISTINCT run_at) FROM taskrow.scheduled").await > 50);
+    }
+}
+
 async fn giving_back_resets_no_crash_count(queue: &mut Harness) {
     let id = queue.submit_one(task().attempts(1000)).await;
     for _ in 0..CRASH_LIMIT {
+        queue.let_due().await;
+        queue.promote().await;
         let dead = queue.worker().await;
         let claimed = queue.claim(dead, 1).await;
         queue.requeue_all(dead, &claimed, crate::support::harness::retry_later()).await;

@@ -138,7 +138,7 @@ impl Model {
             } else if entry.attempt >= entry.max_attempts || entry.crashes >= CRASH_LIMIT {
                 entry.leave(Status::Failed);
             } else {
-                entry.leave(Status::Queued);
+                entry.leave(if entry.crashes < 2 { Status::Queued } else { Status::Scheduled });
                 returned += 1;
             }
         }

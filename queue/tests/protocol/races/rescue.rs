@@ -42,6 +42,8 @@ async fn rescue_against_finish() {
     let mut queue = Harness::new(On::Machine).await;
     let mut rescuer = queue.connect(session::DURABLE).await;
     for round in 0..ROUNDS {
+        queue.let_due().await;
+        queue.promote().await;
         queue.submit_plain(70).await;
         let worker = queue.worker().await;
         let claimed = queue.claim(worker, 1 + round % 140).await;
@@ -52,7 +54,9 @@ async fn rescue_against_finish() {
         for (task, answer) in claimed.iter().zip(answers.unwrap()) {
             let expected = match answer {
                 Fenced::Applied => (Status::Done, task.attempt),
-                Fenced::LeaseLost if task.attempt < task.max_attempts => (Status::Queued, task.attempt),
+                // Each attempt ends by a death here.
+                Fenced::LeaseLost if task.attempt == 1 => (Status::Queued, 1),
+                Fenced::LeaseLost if task.attempt < task.max_attempts => (Status::Scheduled, task.attempt),
                 Fenced::LeaseLost => (Status::Failed, task.attempt),
                 Fenced::AlreadyFinal => panic!("finished once"),
             };

@@ -85,6 +85,11 @@ impl Process {
         time::timeout(LONG, self.child.wait()).await.expect("it ends").expect("its status")
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its status").is_some()
+    }
+
     /// Everything it has printed, on both outputs.
     pub(crate) fn output(&self) -> String {
         self.output.lock().expect("no panic").clone()

@@ -208,6 +208,13 @@ impl Queue {
         link.run(async |connection| ::queue::cancel::cancel(connection, id).await).await.expect("cancel")
     }
 
+    /// What explains where a task stands.
+    pub(crate) async fn explain(&self, id: TaskId) -> ::queue::explain::Facts {
+        let mut link = self.link.lock().await;
+        let facts = link.run(async |connection| ::queue::explain::explain(connection, id).await).await;
+        facts.expect("facts").expect("every acknowledged task is found")
+    }
+
     pub(crate) async fn pause(&self, queue: &str) {
         let mut link = self.link.lock().await;
         link.run(async |connection| overview::pause(connection, &name(queue)).await).await.expect("pause");
