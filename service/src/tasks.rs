@@ -5,7 +5,7 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::{task::JoinHandle, time};
+use tokio::{runtime::Handle, task::JoinHandle, time};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -28,6 +28,15 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         self.tracker.spawn(future)
+    }
+
+    /// The same on another runtime.
+    pub fn spawn_on<F>(&self, future: F, runtime: &Handle) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tracker.spawn_on(future, runtime)
     }
 
     /// Runs a future that may never end and need not be awaited: it holds nothing that must be flushed.

@@ -2,11 +2,13 @@
 
 use std::{
     collections::VecDeque,
+    future::ready,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use queue::claim::Claimed;
+use service::tasks::Tasks;
 use tokio::{sync::Notify, time::Instant};
 
 /// First in, first out. The claimer never puts in more than [`crate::prefetch`] allows, so it is bounded.
@@ -21,9 +23,22 @@ pub(crate) struct Buffer {
 struct State {
     waiting: VecDeque<Claimed>,
     running: usize,
+    /// Slots that have looked in vain and not looked again.
+    idle: usize,
     is_closed: bool,
     /// When the buffer last began to hold tasks, or gave one to a slot.
     moved_at: Option<Instant>,
+}
+
+/// What a slot finds.
+enum Look {
+    Task {
+        task: Claimed,
+        /// There are more, and slots that may have to be told.
+        is_next_idle: bool,
+    },
+    Closed,
+    Nothing,
 }
 
 impl Buffer {
@@ -49,29 +64,42 @@ impl Buffer {
     pub(crate) async fn take(&self) -> Option<Claimed> {
         loop {
             let filled = self.filled.notified();
-            {
-                let mut state = self.lock();
-                if let Some(task) = state.waiting.pop_front() {
-                    state.running += 1;
-                    state.moved_at = Some(Instant::now());
-                    let more = !state.waiting.is_empty();
-                    drop(state);
-                    if more {
+            match self.look() {
+                Look::Task { task, is_next_idle } => {
+                    self.drained.notify_one();
+                    if is_next_idle {
                         // Of notifications to slots that are between looking and waiting, only one is kept.
                         self.filled.notify_one();
+                        // Tokio keeps whom a thread woke last for this thread alone, and what was taken may block it. Behind this it is free.
+                        Tasks::new().spawn_detached(ready(()));
                     }
-                    self.drained.notify_one();
                     return Some(task);
                 }
-                if state.is_closed {
-                    drop(state);
+                Look::Closed => {
                     // Wake the next slot: one notification may have to reach all of them.
                     self.filled.notify_one();
                     return None;
                 }
+                Look::Nothing => filled.await,
             }
-            filled.await;
+            self.lock().idle -= 1;
         }
+    }
+
+    /// Takes a task if there is one. Whoever finds nothing counts as idle.
+    fn look(&self) -> Look {
+        let mut state = self.lock();
+        if let Some(task) = state.waiting.pop_front() {
+            state.running += 1;
+            state.moved_at = Some(Instant::now());
+            let is_next_idle = !state.waiting.is_empty() && state.idle > 0;
+            return Look::Task { task, is_next_idle };
+        }
+        if state.is_closed {
+            return Look::Closed;
+        }
+        state.idle += 1;
+        Look::Nothing
     }
 
     /// A task taken has ended.
@@ -134,7 +162,6 @@ mod tests {
         claim::LeaseId,
         task::{Lane, Name},
     };
-    use service::tasks::Tasks;
     use tokio::sync::Barrier;
 
     use super::*;

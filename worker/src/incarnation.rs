@@ -43,6 +43,7 @@ use crate::{
     running::Running,
     slots::{Slots, kinds},
     stall, steward,
+    threads::Threads,
 };
 
 /// What the parts of a worker share. Buffer and leases are of one life; the rest outlives it.
@@ -58,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) notifier: Notifier,
     pub(crate) reports: Reports,
+    pub(crate) threads: Arc<Threads>,
     pub(crate) buffer: Buffer,
     pub(crate) held: Held,
     pub(crate) prefetch: Mutex<Prefetch>,
@@ -133,7 +135,7 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
     let slots =
         Arc::new(Slots::new(shared.clone(), running.clone(), completed.clone(), give_up.clone(), fence.clone()));
     for _ in 0..shared.config.concurrency {
-        working.spawn(part(slots.clone().run(), fence.clone()));
+        working.spawn_on(part(slots.clone().run(), fence.clone()), shared.threads.handle());
     }
     drop(slots);
     writing.spawn(part(Finisher::new(shared.clone(), worker).run(to_finish), fence.clone()));
@@ -147,6 +149,7 @@ pub(crate) async fn live(shared: Arc<Shared>, stop: &CancellationToken) -> End {
         living.clone(),
     );
     living.spawn(part(heartbeat, fence.clone()));
+    living.spawn(part(watch_threads(shared.clone(), end_of_life.clone(), fence.clone()), fence.clone()));
     living.spawn(part(steward::run(shared.clone(), end_of_life.clone()), fence.clone()));
     living.spawn(part(partitioner::run(shared.clone(), end_of_life.clone()), fence.clone()));
     living.spawn(part(stall::run(shared.clone(), completed.downgrade(), end_of_life.clone()), fence.clone()));
@@ -189,6 +192,18 @@ async fn part(work: impl Future<Output = ()>, fence: CancellationToken) {
             }
         }
         () = fence.cancelled() => {}
+    }
+}
+
+/// Ends the life when its handlers have blocked all their threads: nothing would time out or end any more, under a lease that goes on. Others
+/// take the tasks over, and a task that does this again and again is set aside as one that kills its workers.
+async fn watch_threads(shared: Arc<Shared>, stop: CancellationToken, fence: CancellationToken) {
+    tokio::select! {
+        () = shared.threads.blocked(shared.config.lease_ttl) => {
+            error!(running = shared.buffer.load().1, "handlers have blocked all their threads: giving up what runs");
+            fence.cancel();
+        }
+        () = stop.cancelled() => {}
     }
 }
 

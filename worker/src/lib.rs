@@ -15,7 +15,10 @@
 //! ```
 //!
 //! At-least-once execution, exactly one recorded outcome: a handler may run twice for one task (after a crash), so it should be
-//! idempotent; [`Context::id`] is the key. It must not block its thread for long.
+//! idempotent; [`Context::id`] is the key. It should not block its thread
+//! (`tokio::task::spawn_blocking` may): handlers have threads of their own, as many as there are processors, and one that is blocked is missing to the
+//! others; a time limit, a cancellation or a stop reaches a handler at its next `await` only. When all are blocked for as long as a lease lasts, the worker
+//! gives up what runs and starts over with new ones.
 //!
 //! One process has one claimer, N slots, one finisher and one heartbeat:
 //! ```text
@@ -47,6 +50,7 @@ mod running;
 mod slots;
 mod stall;
 mod steward;
+mod threads;
 mod totals;
 mod worker;
 

@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     prefetch::Prefetch,
     progress::Reports,
+    threads::Threads,
     totals,
 };
 
@@ -92,6 +93,9 @@ impl Worker {
     }
 
     /// Runs until `stop`, and then until everything is written or given back, which takes at most the drain budget and some seconds.
+    ///
+    /// # Panics
+    /// When the system gives no threads.
     pub async fn run(self, stop: CancellationToken) {
         let background = Tasks::new();
         let end = CancellationToken::new();
@@ -125,6 +129,7 @@ impl Worker {
             }
         };
         background.spawn(tell_stop);
+        let mut threads = new_threads();
         let mut life = 0;
         let mut backoff = Backoff::default();
         loop {
@@ -141,6 +146,7 @@ impl Worker {
                 publisher: publisher.clone(),
                 notifier: notifier.clone(),
                 reports: reports.clone(),
+                threads: threads.clone(),
                 buffer: Buffer::default(),
                 held: Held::default(),
                 prefetch: Prefetch::new(self.config.concurrency, self.config.prefetch).into(),
@@ -161,6 +167,9 @@ impl Worker {
                     }
                 }
             }
+            if threads.are_blocked() {
+                threads = new_threads();
+            }
             // Lives that end at once, by a panic for instance, must not follow each other as fast as they can.
             tokio::select! {
                 () = backoff.wait() => warn!(life, "starting over under a new identity"),
@@ -171,6 +180,10 @@ impl Worker {
         background.finish(HINTS_LIMIT).await;
         info!("stopped");
     }
+}
+
+fn new_threads() -> Arc<Threads> {
+    Arc::new(Threads::start().unwrap_or_else(|error| panic!("no threads for handlers: {error}")))
 }
 
 fn dispatch(hint: &Hint, wakes: &Wakes, queues: &[Name]) {

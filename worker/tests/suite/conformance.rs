@@ -1,9 +1,11 @@
 //! The promises that hold whatever tells workers what to claim. Test targets include this file, one for each backend.
 
+mod blocked;
 mod callbacks;
 mod crash;
 mod fencing;
 mod handler;
+mod hostile;
 mod interruption;
 mod network;
 pub(crate) mod order;
