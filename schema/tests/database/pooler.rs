@@ -34,7 +34,8 @@ async fn the_timeouts_of_a_role_hold_through_a_transaction_pooler() {
     let pooler = block_in_place(|| Pooler::before(server, &[(&user, password), (owner, password)])).unwrap();
     let database = |user: &str| {
         let url = |server: &str| format!("postgresql://{user}:{password}@{server}/{name}");
-        let database = Database::from_url(&url(server), "test").and_then(|it| it.behind_pooler(&url(&pooler.address())));
+        let database =
+            Database::from_url(&url(server), "test").and_then(|it| it.behind_pooler(&url(&pooler.address())));
         database.unwrap_or_else(|failure| panic!("{failure}"))
     };
 
