@@ -43,9 +43,13 @@ impl Binaries {
         Ok(Self { api: find("api")?, worker: find("worker")?, migrate: find("migrate")?, chaos })
     }
 
-    /// Brings a database to the schema of this release.
-    pub async fn migrate(&self, url: &str, dir: &Path) -> Result<(), Failure> {
+    /// Brings a database to the schema of this release; and gives rights to the roles of api and worker, if they have their own.
+    pub async fn migrate(&self, url: &str, dir: &Path, roles: Option<(&str, &str)>) -> Result<(), Failure> {
         let mut process = Process::new("migrate", &self.migrate, dir)?.variable("DATABASE_URL", url);
+        if let Some((api, worker)) = roles {
+            process.set("MIGRATE_API_ROLE", api);
+            process.set("MIGRATE_WORKER_ROLE", worker);
+        }
         process.start()?;
         match process.ended(LIMIT).await? {
             Some(Some(0)) => Ok(()),

@@ -20,7 +20,7 @@ use crate::{
 /// How long a process may take that was told to end in order.
 const END_LIMIT: Duration = Duration::from_secs(30);
 /// Backends of those under test.
-const THEIRS: &str = "datname = 'app' AND usename = 'app'";
+const THEIRS: &str = "datname = 'app' AND usename IN ('app', 'taskrow_api', 'taskrow_worker')";
 
 /// A fault that is over, by the system's clock, in microseconds since 1970. (It is the database's clock, too.)
 #[derive(Clone, Debug)]
@@ -177,7 +177,7 @@ async fn exhaust(system: &System, lasts: Duration) -> Result<(), Failure> {
     let mut taken: Vec<Client> = Vec::new();
     let end = time::Instant::now() + lasts;
     while time::Instant::now() < end {
-        match time::timeout(Duration::from_secs(2), tokio_postgres::connect(&system.direct_url, NoTls)).await {
+        match time::timeout(Duration::from_secs(2), tokio_postgres::connect(&system.owner_url, NoTls)).await {
             Ok(Ok((client, connection))) => {
                 tasks.spawn_detached(async {
                     let _ = connection.await;

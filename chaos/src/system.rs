@@ -23,6 +23,10 @@ const CONCURRENCY: [u32; 4] = [2, 8, 24, 64];
 const APIS: usize = 2;
 /// The queues that workers take from.
 pub const QUEUES: [&str; 3] = ["default", "bulk", "brief"];
+/// The owner of the schema, and those who log in for api and workers, with no more rights than they need.
+const OWNER: &str = "app";
+const API: &str = "taskrow_api";
+const WORKER: &str = "taskrow_worker";
 /// Longest that all of them may take to get ready.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// As durable as in production. Few connections, so that they can be exhausted.
@@ -72,8 +76,8 @@ pub struct System {
     pub postgres: Mutex<local_pg::Server>,
     /// A way into it.
     pub admin: Admin,
-    /// As the role that api and worker use, past every proxy.
-    pub direct_url: String,
+    /// As the owner of the schema, past every proxy.
+    pub owner_url: String,
     /// PgBouncer, in transaction mode, for what is pooled.
     pub pooler: Mutex<local_pg::Pooler>,
     /// From the pooler to Postgres.
@@ -96,20 +100,24 @@ impl System {
         let server =
             block_in_place(|| local_pg::Server::throwaway(&installation, &SETTINGS)).map_err(Failure::unavailable)?;
         let password = format!("{:016x}", fastrand::u64(..));
-        Admin::new(server.url("postgres")).run(&format!("CREATE ROLE app LOGIN PASSWORD '{password}'")).await?;
-        Admin::new(server.url("postgres")).run("CREATE DATABASE app OWNER app").await?;
+        for role in [OWNER, API, WORKER] {
+            let sql = format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'");
+            Admin::new(server.url("postgres")).run(&sql).await?;
+        }
+        Admin::new(server.url("postgres")).run(&format!("CREATE DATABASE app OWNER {OWNER}")).await?;
         let admin = Admin::new(server.url("app"));
-        let url = |address: String| format!("postgresql://app:{password}@{address}/app");
-        let direct_url = url(format!("127.0.0.1:{}", server.port()));
+        let url = |role: &str, address: &str| format!("postgresql://{role}:{password}@{address}/app");
+        let owner_url = url(OWNER, &format!("127.0.0.1:{}", server.port()));
 
-        settings.binaries.migrate(&direct_url, &settings.dir).await?;
+        let roles = (!settings.plain).then_some((API, WORKER));
+        settings.binaries.migrate(&owner_url, &settings.dir, roles).await?;
         admin.run(include_str!("audit.sql")).await?;
 
         let postgres_at = format!("127.0.0.1:{}", server.port());
         let pooler_network = Proxy::before(postgres_at.clone()).await.map_err(Failure::software)?;
         let way = pooler_network.address().to_string();
-        let pooler =
-            block_in_place(|| local_pg::Pooler::before(&way, &[("app", &password)])).map_err(Failure::unavailable)?;
+        let pooler = block_in_place(|| local_pg::Pooler::before(&way, &[(API, &password), (WORKER, &password)]))
+            .map_err(Failure::unavailable)?;
         let pooler_at = pooler.address();
         let redis = if settings.redis {
             Some(block_in_place(local_redis::Server::start).map_err(Failure::unavailable)?)
@@ -118,7 +126,7 @@ impl System {
         };
         let redis_at = redis.as_ref().map(local_redis::Server::address);
 
-        let ways = Ways { settings: &settings, postgres_at, pooled_url: url(pooler_at), redis_at, url: &url };
+        let ways = Ways { settings: &settings, postgres_at, pooler_at, redis_at, url: &url };
         let (mut apis, mut addresses, mut workers) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..APIS {
             let address = free_address()?;
@@ -131,7 +139,7 @@ impl System {
         let system = Self {
             postgres: Mutex::new(server),
             admin,
-            direct_url,
+            owner_url,
             pooler: Mutex::new(pooler),
             pooler_network,
             redis: redis.map(Mutex::new),
@@ -202,15 +210,15 @@ impl System {
 struct Ways<'a> {
     settings: &'a Settings,
     postgres_at: String,
-    pooled_url: String,
+    pooler_at: String,
     redis_at: Option<String>,
-    url: &'a dyn Fn(String) -> String,
+    url: &'a dyn Fn(&str, &str) -> String,
 }
 
 impl Ways<'_> {
     async fn api(&self, number: usize, address: SocketAddr) -> Result<Node, Failure> {
         let binary = self.settings.binaries.api.clone();
-        let node = self.node(&format!("api-{number}"), &binary, &[]).await?;
+        let node = self.node(&format!("api-{number}"), API, &binary, &[]).await?;
         let mut process = node.process.lock().await;
         process.set("API_BIND", address.to_string());
         process.set("API_DRAIN_DELAY", "300ms");
@@ -223,9 +231,9 @@ impl Ways<'_> {
         let is_stock = self.settings.plain || number + 1 == CONCURRENCY.len();
         let (binary, history) = (&self.settings.binaries, self.settings.dir.display().to_string());
         let node = if is_stock {
-            self.node(&name, &binary.worker, &[]).await?
+            self.node(&name, WORKER, &binary.worker, &[]).await?
         } else {
-            self.node(&name, &binary.chaos, &["worker", "--history", &history]).await?
+            self.node(&name, WORKER, &binary.chaos, &["worker", "--history", &history]).await?
         };
         let mut process = node.process.lock().await;
         let span = |part: f64| format!("{}ms", self.settings.lease_ttl.mul_f64(part).as_millis());
@@ -248,12 +256,16 @@ impl Ways<'_> {
         Ok(node)
     }
 
-    async fn node(&self, name: &str, binary: &Path, arguments: &[&str]) -> Result<Node, Failure> {
+    async fn node(&self, name: &str, role: &str, binary: &Path, arguments: &[&str]) -> Result<Node, Failure> {
         let network = Proxy::before(self.postgres_at.clone()).await.map_err(Failure::software)?;
-        let direct_url = (self.url)(network.address().to_string());
+        let role = if self.settings.plain { OWNER } else { role };
+        let direct_url = (self.url)(role, &network.address().to_string());
         let mut process = Process::new(name, binary, &self.settings.dir)?
             // The previous release mixes statements up behind a pooler.
-            .variable("DATABASE_URL", if self.settings.plain { &direct_url } else { &self.pooled_url })
+            .variable(
+                "DATABASE_URL",
+                if self.settings.plain { direct_url.clone() } else { (self.url)(role, &self.pooler_at) },
+            )
             .variable("DATABASE_DIRECT_URL", &direct_url)
             .variable("DATABASE_SSLMODE", "disable")
             .variable("LOG_FORMAT", "json");

@@ -66,7 +66,7 @@ pub async fn run(args: UpgradeArgs) -> Result<Report, Failure> {
     };
     next("the previous release").await;
 
-    this.migrate(&system.direct_url, &system.settings.dir).await?;
+    this.migrate(&system.owner_url, &system.settings.dir, None).await?;
     next("its code, on this release's schema").await;
 
     replace(&system.apis[1], &this.api).await?;
