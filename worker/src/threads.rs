@@ -20,6 +20,8 @@ use tokio::{
 
 /// With one alone, one handler that blocks would stop all.
 const FEWEST: usize = 2;
+/// See [`Threads::is_one_free`].
+const PARTS: u32 = 10;
 /// Between two looks at whether one is free.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -50,10 +52,21 @@ impl Threads {
     /// Resolves when no thread was free for so long. Until then it wakes one now and then: the thread that is blocked may be the one that told
     /// the others of timers and sockets.
     pub(crate) async fn blocked(&self, patience: Duration) {
-        while time::timeout(patience, self.handle.spawn(async {})).await.is_ok() {
+        while self.is_one_free(patience).await {
             time::sleep(PROBE_INTERVAL).await;
         }
         self.are_blocked.store(true, Ordering::Relaxed);
+    }
+
+    /// The patience is had in parts, for a process that was frozen meanwhile finds one of them used up, and not all.
+    async fn is_one_free(&self, patience: Duration) -> bool {
+        let mut probe = self.handle.spawn(async {});
+        for _ in 0..PARTS {
+            if time::timeout(patience / PARTS, &mut probe).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Whether that has happened.
