@@ -112,6 +112,17 @@ async fn queue_and_kind_filter(queue: &mut Harness) {
     assert_eq!(walk(queue, filter(Some("b"), Some("y"), None)).await, []);
     assert_eq!(walk(queue, filter(Some("a"), None, Some(Status::Done))).await, newest(vec![ax[0], ay[0]]));
     assert_eq!(walk(queue, filter(Some("b"), None, Some(Status::Processing))).await, newest(bx[1..].to_vec()));
+    let among = |queues: &[&str], of: Option<&str>, status| Filter {
+        among: Some(queues.iter().map(|queue| name(queue)).collect()),
+        ..filter(of, None, status)
+    };
+    let everything = newest([&ax[..], &ay[..], &bx[..]].concat());
+    assert_eq!(walk(queue, among(&["a", "b", "c"], None, None)).await, everything);
+    assert_eq!(walk(queue, among(&["b", "c"], None, None)).await, newest(bx.clone()));
+    assert_eq!(walk(queue, among(&["b", "c"], Some("a"), None)).await, []);
+    assert_eq!(walk(queue, among(&["b"], None, Some(Status::Done))).await, [bx[0]]);
+    assert_eq!(walk(queue, among(&["b"], None, Some(Status::Processing))).await, newest(bx[1..].to_vec()));
+    assert_eq!(walk(queue, among(&[], None, None)).await, []);
 }
 
 async fn a_page_is_never_longer_than_asked(queue: &mut Harness) {

@@ -44,13 +44,18 @@ async fn pages_are_bounded(planned: Planned) {
         ("processing", "FROM taskrow.leases WHERE batch <= $1", "NULL"),
     ] {
         for before in [last, middle.as_str()] {
-            let arguments = format!("'{before}', {WINDOW}, {PAGE}, NULL, NULL, {outcome}");
+            let arguments = format!("'{before}', {WINDOW}, {PAGE}, NULL, NULL, {outcome}, NULL");
             let page = explain(&mut queue.volatile, part, &arguments).await;
             page.is_bounded(&format!("a page of {what}"), WINDOW + partitions);
             // Nothing matches, so the whole window is looked up.
-            let arguments = format!("'{before}', {WINDOW}, {PAGE}, 'nowhere', 'nothing', {outcome}");
-            let page = explain(&mut queue.volatile, part, &arguments).await;
-            page.is_bounded(&format!("a page of {what} that nothing matches"), 2.0 * WINDOW + partitions);
+            for filter in [
+                format!("'nowhere', 'nothing', {outcome}, NULL"),
+                format!("NULL, NULL, {outcome}, '{{nowhere,never}}'"),
+            ] {
+                let arguments = format!("'{before}', {WINDOW}, {PAGE}, {filter}");
+                let page = explain(&mut queue.volatile, part, &arguments).await;
+                page.is_bounded(&format!("a page of {what} that nothing matches"), 2.0 * WINDOW + partitions);
+            }
         }
     }
     let ids = "SELECT id FROM (SELECT id FROM taskrow.records ORDER BY id DESC LIMIT 50) AS newest";
