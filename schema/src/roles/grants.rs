@@ -49,7 +49,7 @@ pub const GRANTS: &[Grant] = &[
     on("TABLE taskrow.scheduled", "SELECT, INSERT, UPDATE (mask), DELETE", "SELECT, INSERT, UPDATE (mask), DELETE"),
     on("TABLE taskrow.workers", "SELECT", "SELECT, INSERT, UPDATE (heartbeat_at, dead_at), DELETE"),
     on("TABLE taskrow.worker_names", "SELECT", "SELECT, INSERT, UPDATE (gone_at), DELETE"),
-    on("TABLE taskrow.queues", "SELECT, INSERT, UPDATE (paused_at, kinds)", "SELECT"),
+    on("TABLE taskrow.queues", "SELECT, INSERT, UPDATE (paused_at, kinds, max_depth, max_age_ms)", "SELECT"),
     on("TABLE taskrow.progress", "SELECT", "SELECT, INSERT, UPDATE (updated_at, attempt, value), DELETE"),
     // Workers remove keys that have expired or are free; their updates are to lock.
     on(
