@@ -190,7 +190,12 @@ mod tests {
         for kind in Kind::ALL {
             let submitted = problem(kind);
             match kind {
-                Kind::Busy | Kind::DatabaseUnavailable | Kind::RateLimited | Kind::RequestTimeout | Kind::Stopping => {
+                Kind::QueueFull
+                | Kind::Busy
+                | Kind::DatabaseUnavailable
+                | Kind::RateLimited
+                | Kind::RequestTimeout
+                | Kind::Stopping => {
                     assert!(
                         matches!(&submitted, Submitted::NotStored(again) if again.after.as_secs() == 2),
                         "{submitted:?}"
