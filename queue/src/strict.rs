@@ -35,6 +35,13 @@ impl Strict {
         (!kinds.contains(&lane.kind)).then_some(kinds)
     }
 
+    /// The same without the queues of which somebody must not hear.
+    #[must_use]
+    pub fn only(mut self, keep: impl Fn(&Name) -> bool) -> Self {
+        self.by_queue.retain(|queue, _| keep(queue));
+        self
+    }
+
     /// The same with one queue changed.
     #[must_use]
     pub fn with(mut self, queue: Name, kinds: Option<Kinds>) -> Self {

@@ -1,5 +1,7 @@
 //! POST /tasks/batch
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::{RawQuery, State},
@@ -10,6 +12,7 @@ use chrono::{DateTime, Utc};
 use queue::{
     NewTask, Status, TaskId,
     keyed::{Answered, How, Unique},
+    strict::Strict,
 };
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -134,9 +137,14 @@ pub(crate) async fn submit_batch(
     let key = idempotency::key(&headers)?;
     let received = state.bodies.receive(body, state.args.http.batch_body_limit.bytes()).await?;
     let shared = state.clone();
+    let mut strict = state.strict.get();
+    if caller.is_limited() {
+        // What other queues accept is not for it; that they are others is said below.
+        strict = strict.map(|strict| Arc::new(Strict::clone(&strict).only(|queue| caller.reaches(queue.as_str()))));
+    }
     // Megabytes of JSON would hold up other requests.
     let parsed = spawn_blocking(move || {
-        batch::parse(received.bytes(), format, &shared.args.task, shared.strict.get().as_deref(), Utc::now())
+        batch::parse(received.bytes(), format, &shared.args.task, strict.as_deref(), Utc::now())
     })
     .await;
     let Batch { tasks, unique } = parsed.map_err(|_| Problem::new(Kind::Internal, Kind::Internal.meaning()))??;

@@ -140,6 +140,21 @@ async fn queues_workers_and_metrics_tell_of_its_queues_only() {
     assert!(guarded.all().series("taskrow_ready ").await.is_some());
 }
 
+/// What another queue accepts is told to nobody who does not reach it.
+#[tokio::test]
+async fn a_strict_queue_elsewhere_is_like_any_other() {
+    let guarded = Guarded::start().await;
+    let request = guarded.all().request(Method::PATCH, "/queues/other").header("content-type", "application/json");
+    assert_eq!(Answer::of(request.body(r#"{"kinds": ["email"]}"#)).await.status, 200);
+    let client = guarded.some();
+    let (one, batch) = ("/tasks?queue=other&kind=x", r#"[{"payload": 1, "queue": "other", "kind": "x"}]"#);
+    for answer in [client.post_json(one, "1").await, client.post_json("/tasks/batch", batch).await] {
+        assert_eq!(answer.problem(403, "forbidden")["queue"], "other");
+        assert!(!answer.text.contains("email"), "{answer:?}");
+    }
+    guarded.all().post_json("/tasks/batch", batch).await.problem(422, "invalid-batch");
+}
+
 #[tokio::test]
 async fn it_changes_its_queues_only() {
     let guarded = Guarded::start().await;
