@@ -195,9 +195,9 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_repeated() {
     let app = Setup::default().through(&proxy).on(database).start().await;
     app.database
         .execute(
-            "CREATE TABLE gate (); INSERT INTO gate DEFAULT VALUES; GRANT SELECT ON gate TO PUBLIC;
+            "CREATE TABLE public.gate (); INSERT INTO public.gate DEFAULT VALUES; GRANT SELECT ON public.gate TO PUBLIC;
              CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN WHILE EXISTS (SELECT FROM gate) LOOP PERFORM pg_sleep(0.005); END LOOP; RETURN NULL; END $$;
+                 $$ BEGIN WHILE EXISTS (SELECT FROM public.gate) LOOP PERFORM pg_sleep(0.005); END LOOP; RETURN NULL; END $$;
              CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON taskrow.idempotency_keys DEFERRABLE INITIALLY DEFERRED
                  FOR EACH ROW EXECUTE FUNCTION wait()",
         )
@@ -209,7 +209,7 @@ async fn a_commit_whose_answer_is_lost_is_found_and_not_repeated() {
         proxy.cut();
         proxy.mend();
         eventually("the second try waits for the first", || async { app.database.waiting().await == 1 }).await;
-        app.database.execute("DELETE FROM gate").await;
+        app.database.execute("DELETE FROM public.gate").await;
     };
     let (answer, ()) = tokio::join!(post(&app, "/tasks", "a", "\"once\""), cut);
     assert_eq!((answer.status.as_u16(), answer.json()["disposition"].as_str()), (201, Some("stored")), "{answer:?}");

@@ -29,9 +29,9 @@ fn holding() -> (Builder, CancellationToken) {
 async fn note_claims(queue: &Queue) {
     queue
         .execute(
-            "CREATE TABLE claims (tasks bigint); GRANT INSERT ON claims TO PUBLIC;
+            "CREATE TABLE public.claims (tasks bigint); GRANT INSERT ON public.claims TO PUBLIC;
              CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 INSERT INTO claims SELECT sum(taskrow.mask_size(mask)) FROM made HAVING count(*) > 0; RETURN NULL; END $$;
+                 INSERT INTO public.claims SELECT sum(taskrow.mask_size(mask)) FROM made HAVING count(*) > 0; RETURN NULL; END $$;
              CREATE TRIGGER note AFTER INSERT ON taskrow.leases REFERENCING NEW TABLE AS made
                  FOR EACH STATEMENT EXECUTE FUNCTION note()",
         )
@@ -45,9 +45,9 @@ async fn short_tasks_are_claimed_in_bulk() {
     let ids = queue.submit(tasks(3000, "echo", "1")).await;
     let _worker = start(builtin(), slots(5), queue.servers());
     queue.done_at(&ids, 1).await;
-    let most = queue.count("SELECT max(tasks) FROM claims").await;
+    let most = queue.count("SELECT max(tasks) FROM public.claims").await;
     assert!(most > 100, "at most {most} in one claim");
-    assert_eq!(queue.count("SELECT sum(tasks)::bigint FROM claims").await, 3000, "none was claimed twice");
+    assert_eq!(queue.count("SELECT sum(tasks)::bigint FROM public.claims").await, 3000, "none was claimed twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,6 +98,6 @@ async fn nothing_is_claimed_beyond_the_limit() {
     let _worker = start(builtin(), limited, queue.servers());
     queue.done_at(&ids, 1).await;
     // For the slots, and ahead of them.
-    let most = queue.count("SELECT max(tasks) FROM claims").await;
+    let most = queue.count("SELECT max(tasks) FROM public.claims").await;
     assert!(most <= 15, "{most} in one claim");
 }
