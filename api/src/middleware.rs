@@ -60,14 +60,15 @@ fn too_long(uri: &Uri) -> Option<Problem> {
     (length > URI_LIMIT).then(problem)
 }
 
-/// Gives the errors of the libraries below us, which have no body, the form of all others.
+/// Gives the errors of the libraries below us, which have no body or one of plain text, the form of all others.
 fn explain_error(method: &Method, uri: &Uri, response: Response) -> Response {
-    if response.status().is_success() || response.body().size_hint().exact() != Some(0) {
+    if response.status().is_success() || !is_unexplained(&response) {
         return response;
     }
     let kind = match response.status() {
         StatusCode::NOT_FOUND => Kind::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
+        StatusCode::BAD_REQUEST => Kind::MalformedRequest,
         status if status.is_server_error() => Kind::Internal,
         _ => return response,
     };
@@ -83,6 +84,12 @@ fn explain_error(method: &Method, uri: &Uri, response: Response) -> Response {
         explained.headers_mut().insert(header::ALLOW, allow.clone());
     }
     explained
+}
+
+fn is_unexplained(response: &Response) -> bool {
+    let content_type = response.headers().get(header::CONTENT_TYPE);
+    let is_plain_text = || content_type.is_some_and(|value| value.as_bytes().starts_with(b"text/plain"));
+    response.body().size_hint().exact() == Some(0) || is_plain_text()
 }
 
 /// A bug in a handler ends its request, not the connection.

@@ -122,7 +122,9 @@ async fn unknown_paths_and_methods_are_told() {
 async fn odd_uris_are_refused() {
     let app = App::start().await;
     app.get(&format!("/tasks?queue={}", "x".repeat(9000))).await.problem(414, "uri-too-long");
-    app.get("/tasks/%ff").await.problem(400, "malformed-request");
+    for path in ["/tasks/%ff", "/problems/%ff", "/docs/%ff"] {
+        app.get(path).await.problem(400, "malformed-request");
+    }
 }
 
 #[tokio::test]
