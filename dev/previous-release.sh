@@ -50,9 +50,9 @@ rm -rf "$built"
 mkdir -p "$built/source"
 # -m: Cargo compares times, and would take the sources of another commit for those it knows.
 in_tree archive "$commit" | tar -xm -C "$built/source"
-# In this target directory, so that dependencies are compiled once. There are no examples to build: asking for them switches the
-# features on that tests need of the dependencies.
-CARGO_INCREMENTAL=0 cargo build --locked --manifest-path "$built/source/Cargo.toml" --target-dir "$target" \
+# In this target directory and with this tree's profile, so that dependencies are compiled once. There are no examples to build: asking for
+# them switches the features on that tests need of the dependencies.
+CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only cargo build --locked --manifest-path "$built/source/Cargo.toml" --target-dir "$target" \
     --workspace --bin api --bin worker --bin migrate --examples
 # Nobody shall take them for this release's: Cargo puts those back whenever it builds.
 has_binaries "$target/debug" || give_up "something else is building into $target: run this again when it is done"

@@ -1,6 +1,6 @@
 //! GET /tasks/{id}/explain: every reason there is.
 
-use queue::{finish::Outcome, rescue::rescue};
+use queue::{finish::Outcome, promote::promote, rescue::rescue};
 use serde_json::Value;
 
 use crate::support::{App, TestWorker, done};
@@ -62,9 +62,11 @@ async fn die(app: &App, worker: &TestWorker) {
     app.database.execute(&sql).await;
 }
 
-/// A worker takes everything, runs it for an hour, dies and is found dead.
+/// A worker takes everything, as soon as it is due, runs it for an hour, dies and is found dead.
 async fn crash(app: &App) {
     let mut worker = TestWorker::register(&app.database).await;
+    app.database.execute("UPDATE taskrow.scheduled SET run_at = clock_timestamp() - interval '1 second'").await;
+    promote(&mut app.database.connect().await).await.unwrap();
     assert_eq!(worker.claim().await.len(), 1);
     app.database.execute("UPDATE taskrow.leases SET claimed_at = claimed_at - interval '1 hour'").await;
     die(app, &worker).await;
@@ -175,8 +177,9 @@ async fn what_kills_its_workers() {
     crash(&app).await;
     crash(&app).await;
     let crashed = explain(&app, &id, "crashed").await;
-    because(&crashed, "queued", "no_worker", &["crashed"]);
-    assert_eq!((&crashed["also"][0]["crashes"], &crashed["also"][0]["limit"]), (&2.into(), &5.into()));
+    // It waits apart from those that it was held with.
+    because(&crashed, "scheduled", "retry", &["no_worker", "crashed"]);
+    assert_eq!((&crashed["also"][1]["crashes"], &crashed["also"][1]["limit"]), (&2.into(), &5.into()));
     for _ in 0..3 {
         crash(&app).await;
     }
