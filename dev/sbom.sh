@@ -1,12 +1,15 @@
 #!/bin/sh
-# Writes a CycloneDX document (JSON) for each binary of the images into .taskrow/sbom, by cargo-cyclonedx, which it installs (minutes) if it is not there.
+# Writes what each binary of the images is made of into .taskrow/sbom, as CycloneDX (JSON), by cargo-cyclonedx, which it installs (minutes) if it is
+# not there. Dependencies at run time and at build time, for the images' processors (SBOM_TARGET for others); none that only tests have.
 set -eu
 cd "$(dirname "$0")/.."
 
 cargo cyclonedx --version >/dev/null 2>&1 || cargo install --locked cargo-cyclonedx
-# What is built for images: api, worker and migrate, with their dependencies at run time and at build time; none that only tests have.
-target=${SBOM_TARGET:-x86_64-unknown-linux-gnu}
 mkdir -p .taskrow/sbom
-for crate in api worker schema; do
-    cargo cyclonedx --manifest-path "$crate/Cargo.toml" --format json --spec-version 1.5 --describe binaries --target "$target" --quiet
+# It writes beside every manifest of the workspace, for every binary.
+cargo cyclonedx --format json --describe binaries --spec-version 1.5 --target "${SBOM_TARGET:-x86_64-unknown-linux-gnu}" --quiet
+for binary in api/api worker/worker schema/migrate; do
+    mv "${binary}_bin.cdx.json" ".taskrow/sbom/${binary##*/}.cdx.json"
 done
+rm -f ./*/*_bin.cdx.json
+ls .taskrow/sbom
