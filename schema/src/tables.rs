@@ -25,8 +25,8 @@ diesel::table! {
         name -> Text,
         paused_at -> Nullable<Timestamptz>,
         kinds -> Nullable<Array<Text>>,
-        max_depth -> Nullable<BigInt>,
-        max_age_ms -> Nullable<BigInt>,
+        max_depth -> Nullable<Int8>,
+        max_age_ms -> Nullable<Int8>,
     }
 }
 

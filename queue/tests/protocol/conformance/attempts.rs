@@ -122,6 +122,9 @@ async fn a_death_at_the_last_attempt_is_one_attempt(queue: &mut Harness) {
     let id = queue.submit_one(task().attempts(1000)).await;
     let mut expected = Vec::new();
     for crash in 1..=CRASH_LIMIT {
+        // From the second death on it waits apart from those that it was held with.
+        queue.let_due().await;
+        queue.promote().await;
         let dead = queue.worker().await;
         queue.claim(dead, 1).await;
         queue.bury(dead).await;
