@@ -1,6 +1,12 @@
 //! Stopping a worker, and what it takes along.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use queue::Status;
@@ -66,8 +72,17 @@ async fn handlers_are_told_when_the_budget_is_used_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_claimed_ahead_goes_back_at_once() {
     let queue = Queue::new().await;
-    let work = async |task: Context| -> Result<(), TaskError> {
-        if task.payload().get() == "0" { std::future::pending().await } else { Ok(()) }
+    let runs = Arc::new(AtomicBool::new(false));
+    let started = runs.clone();
+    let work = move |task: Context| {
+        let started = started.clone();
+        async move {
+            if task.payload().get() == "0" {
+                started.store(true, Ordering::SeqCst);
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, TaskError>(())
+        }
     };
     let worker = start(Worker::builder().handler("work", work), slots(1), queue.servers());
     let warm_up = queue.submit(tasks(200, "work", "1")).await;
@@ -75,7 +90,8 @@ async fn what_was_claimed_ahead_goes_back_at_once() {
     let mut batch = tasks(64, "work", "1");
     batch[0] = task("work", "0");
     let ids = queue.submit(batch).await;
-    queue.reaches(ids[0], Status::Processing).await;
+    // Claimed is not started: what has not started goes back, this one too.
+    eventually("its handler runs", async || runs.load(Ordering::SeqCst).then_some(())).await;
     worker.tell_stop();
     queue.counts(1, "SELECT coalesce(sum(taskrow.mask_size(mask)), 0) FROM taskrow.leases").await;
     assert_eq!(queue.get(ids[0]).await.status, Status::Processing, "it still has its budget");
