@@ -28,15 +28,15 @@ pgbench_package="pgserver==0.1.4"
 pgbench_python=3.12
 
 fetched=.taskrow/postgres
+# What tests run beside Taskrow, unpacked from Debian's packages.
+unpacked=.taskrow/debian
 # Root's servers run as another user, who cannot enter a project in root's home.
 if [ "$(id -u)" = 0 ] && ! su -s /bin/sh nobody -c "cd '$PWD'" 2>/dev/null; then
     fetched=/var/lib/taskrow/postgres
+    unpacked=/var/lib/taskrow/debian
 fi
 # Root's Redis runs as root.
 redis=.taskrow/redis
-
-# What `chaos` runs beside Taskrow, unpacked.
-unpacked=.taskrow/debian
 
 # Where servers may be: the places of local-pg/src/installation.rs.
 server_dirs() {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use service::exit::Failure;
 
-/// Where dev/setup.sh unpacks Debian's packages, in the project.
+/// Where dev/setup.sh unpacks Debian's packages, in the project or outside of it.
 const UNPACKED: &str = ".taskrow/debian";
+const UNPACKED_OUTSIDE: &str = "/var/lib/taskrow/debian";
 /// Where Debian has libraries, by processor, and where others do.
 const LIBRARIES: [&str; 3] = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64"];
 /// The library that answers with a wrong time.
@@ -26,7 +27,8 @@ pub fn off_by(minutes: i32) -> Result<[(&'static str, String); 3], Failure> {
 fn library() -> Option<PathBuf> {
     let places = [std::env::current_dir(), std::env::current_exe()].into_iter().flatten();
     let projects = places.flat_map(|place| place.ancestors().map(Path::to_owned).collect::<Vec<_>>());
-    let roots = [PathBuf::from("/")].into_iter().chain(projects.map(|root| root.join(UNPACKED)));
+    let outside = [PathBuf::from("/"), PathBuf::from(UNPACKED_OUTSIDE)];
+    let roots = outside.into_iter().chain(projects.map(|root| root.join(UNPACKED)));
     let mut found = roots.flat_map(|root| LIBRARIES.map(|place| root.join(place).join(FAKETIME)));
     found.find(|path| path.is_file())
 }

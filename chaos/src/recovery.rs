@@ -153,8 +153,9 @@ impl fmt::Display for Cost {
         };
         write!(
             f,
-            "{:>6} {} {} {}",
+            "{:>6} {:>6} {} {} {}",
             self.faults,
+            self.unseen,
             column(&self.from_begin),
             column(&self.from_over),
             column(&self.taken_over)

@@ -10,7 +10,7 @@ use std::{
 use local_process::{Afterwards, Log, Watchdog, poll, port};
 use rustix::process::Signal;
 
-use crate::{Error, account::Account};
+use crate::{Error, account::Account, home::SYSTEM_DIR};
 
 /// It has no data, and starts at once unless the machine is very busy.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -19,8 +19,10 @@ const READY: &str = "process up";
 /// Where distributions put it.
 const PLACES: [&str; 4] =
     ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/usr/local/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"];
-/// Where dev/setup.sh unpacks Debian's packages, in the project; and where libraries are in them, by processor.
+/// Where dev/setup.sh unpacks Debian's packages, in the project or, when that is closed to the server's account, beside its Postgres; and where
+/// libraries are in them, by processor.
 const UNPACKED: &str = ".taskrow/debian";
+const UNPACKED_OUTSIDE: &str = "debian";
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"];
 
 /// A PgBouncer on 127.0.0.1 that ends with this process.
@@ -154,7 +156,8 @@ fn find() -> Result<(PathBuf, Option<PathBuf>), Error> {
         return Ok((program, None));
     }
     let places = [std::env::current_dir(), std::env::current_exe()].into_iter().flatten();
-    let mut roots = places.flat_map(|place| place.ancestors().map(|root| root.join(UNPACKED)).collect::<Vec<_>>());
+    let inside = places.flat_map(|place| place.ancestors().map(|root| root.join(UNPACKED)).collect::<Vec<_>>());
+    let mut roots = inside.chain([Path::new(SYSTEM_DIR).join(UNPACKED_OUTSIDE)]);
     let root = roots.find(|root| root.join("usr/sbin/pgbouncer").is_file()).ok_or(Error::NoPooler)?;
     let libraries = LIBRARIES.iter().map(|place| root.join(place)).find(|path| path.is_dir());
     Ok((root.join("usr/sbin/pgbouncer"), libraries))
